@@ -1,0 +1,196 @@
+"""Reading the event log: in order, by type, by hash, along the chains (X02)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from hearthnet.base.errors import EventRejected, HearthNetError, NotFound, StoreCorrupt
+from hearthnet.mesh.event_rows import cid_text, hash_bytes
+from hearthnet.wire.chain import Gap, check_link
+from hearthnet.wire.event import Sealed, open_event, verify_event
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from hearthnet.base.types import CID, NodeID
+    from hearthnet.ports import Row, SqlValue, Store
+
+_PAGE_EVENTS: Final = 1000
+
+
+class Position(Struct, frozen=True):
+    """A place in the order (lamport, event id, hash), which is the same at every node."""
+
+    lamport: int = 0
+    event_id: str = ""
+    hash: bytes = b""
+
+
+class ForkProof(Struct, frozen=True):
+    """Two events that one author signed for one place; both are kept."""
+
+    author: NodeID
+    author_epoch: int
+    author_seq: int
+    known: CID
+    other: CID
+
+
+class EventHistory:
+    """The stored events of one community.
+
+    What is read is checked like what is received, but for the signature: an event whose bytes changed on the disk is
+    left out and its hash noted in `damaged`.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.damaged: set[CID] = set()
+
+    async def size(self) -> int:
+        """Number of events."""
+        return int((await self._store.query("SELECT count(*) FROM events"))[0][0])
+
+    async def last_seq(self) -> int:
+        """Arrival number of the newest event, 0 when there is none."""
+        return int((await self._store.query("SELECT coalesce(max(seq), 0) FROM events"))[0][0])
+
+    async def get(self, lamport: int, hash_: CID) -> Sealed:
+        """One event; raises NotFound, StoreCorrupt."""
+        rows = await self._store.query(
+            "SELECT hash, wire FROM events WHERE lamport = ? AND hash = ?", (lamport, hash_bytes(hash_))
+        )
+        if not rows:
+            raise NotFound(f"no event {hash_}")
+        for sealed in self._open(rows):
+            return sealed
+        raise StoreCorrupt(f"stored event {hash_} is damaged")
+
+    async def at(self, author: NodeID, author_seq: int) -> list[Sealed]:
+        """The author's events of this number: one, or more after a fork or under another epoch."""
+        rows = await self._store.query(
+            "SELECT hash, wire FROM events WHERE author = (SELECT id FROM names WHERE text = ?) AND author_seq = ?"
+            " ORDER BY author_epoch, seq",
+            (author, author_seq),
+        )
+        return self._open(rows)
+
+    async def hash_at(self, seq: int) -> CID | None:
+        """Which event arrived as number `seq`."""
+        rows = await self._store.query("SELECT hash FROM events WHERE seq = ?", (seq,))
+        return cid_text(rows[0][0]) if rows else None
+
+    async def known(self, events: Sequence[Sealed]) -> set[CID]:
+        """The hashes of those that are stored."""
+        if not events:
+            return set()
+        marks = ",".join(["(?, ?)"] * len(events))
+        places: list[SqlValue] = []
+        for sealed in events:
+            places += (sealed.event.lamport, hash_bytes(sealed.hash))
+        rows = await self._store.query(
+            f"WITH asked (lamport, hash) AS (VALUES {marks})"  # noqa: S608  question marks only
+            " SELECT events.hash FROM asked JOIN events USING (lamport, hash)",
+            places,
+        )
+        return {cid_text(row[0]) for row in rows}
+
+    async def page(self, after: Position, limit: int = _PAGE_EVENTS) -> tuple[list[Sealed], Position]:
+        """The next events in the order that all nodes agree on, and where to go on."""
+        rows = await self._store.query(
+            "SELECT hash, wire, lamport, event_id FROM events"
+            " WHERE lamport >= ? AND (lamport, event_id, hash) > (?, ?, ?) ORDER BY lamport, event_id, hash LIMIT ?",
+            (after.lamport, after.lamport, after.event_id, after.hash, limit),
+        )
+        if not rows:
+            return [], after
+        last = rows[-1]
+        return self._open(rows), Position(last[2], last[3], last[0])
+
+    async def by_type(self, event_type: str, after_seq: int = 0) -> AsyncGenerator[list[Sealed]]:
+        """All events of a type in order of arrival, a page at a time."""
+        while True:
+            rows = await self._store.query(
+                "SELECT hash, wire, seq FROM events WHERE event_type = (SELECT id FROM names WHERE text = ?)"
+                " AND seq > ? ORDER BY seq LIMIT ?",
+                (event_type, after_seq, _PAGE_EVENTS),
+            )
+            if not rows:
+                return
+            after_seq = rows[-1][2]
+            yield self._open(rows)
+
+    async def forks(self) -> list[ForkProof]:
+        """Every proof that an author signed two continuations."""
+        rows = await self._store.query(
+            "SELECT text, author_epoch, author_seq, known, other FROM forks JOIN names ON id = author"
+            " ORDER BY text, author_epoch, author_seq"
+        )
+        return [ForkProof(row[0], row[1], row[2], cid_text(row[3]), cid_text(row[4])) for row in rows]
+
+    async def verify_all(self, own: NodeID) -> int:
+        """Check form, hash, signature and chain of every stored event; returns how many there are.
+
+        Raises StoreCorrupt naming the first event that is not what was stored, or a hole in the chain of `own`.
+        """
+        checked, after = 0, (0, 0, 0)
+        chain: list[Sealed] = []
+        while True:
+            rows = await self._store.query(
+                "SELECT hash, wire, author, author_seq, seq FROM events WHERE (author, author_seq, seq) > (?, ?, ?)"
+                " ORDER BY author, author_seq, seq LIMIT ?",
+                (*after, _PAGE_EVENTS),
+            )
+            if not rows:
+                return checked
+            for sealed in await asyncio.to_thread(_verify_rows, rows):
+                chain = _follow(chain, sealed, own)
+            checked += len(rows)
+            after = rows[-1][2:5]
+
+    def _open(self, rows: Sequence[Row]) -> list[Sealed]:
+        found = []
+        for hash_, wire, *_ in rows:
+            try:
+                sealed = open_event(wire)
+            except HearthNetError:
+                self.damaged.add(cid_text(hash_))
+                continue
+            if sealed.hash == cid_text(hash_):
+                found.append(sealed)
+            else:
+                self.damaged.add(cid_text(hash_))
+        return found
+
+
+def _verify_rows(rows: Sequence[tuple[bytes, bytes]]) -> list[Sealed]:
+    checked = []
+    for hash_, wire, *_ in rows:
+        try:
+            sealed = open_event(wire)
+            verify_event(sealed)
+        except HearthNetError as error:
+            raise StoreCorrupt(f"stored event {cid_text(hash_)} is damaged: {error.detail}") from error
+        if sealed.hash != cid_text(hash_):
+            raise StoreCorrupt(f"stored event {cid_text(hash_)} is {sealed.hash}")
+        checked.append(sealed)
+    return checked
+
+
+def _follow(chain: list[Sealed], sealed: Sealed, own: NodeID) -> list[Sealed]:
+    """The author's events at this number and the one before, the new one among them."""
+    event = sealed.event
+    near = [
+        other for other in chain
+        if other.event.author == event.author and other.event.author_seq >= event.author_seq - 1
+    ]  # fmt: skip
+    try:
+        link = check_link(sealed.entry, event.prev, [other.entry for other in near])
+    except EventRejected as error:
+        raise StoreCorrupt(f"stored event {sealed.hash}: {error.detail}") from error
+    if isinstance(link, Gap) and event.author == own:
+        raise StoreCorrupt(f"event {link.missing} of this node is missing")
+    return [*near, sealed]

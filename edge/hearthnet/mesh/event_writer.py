@@ -1,0 +1,153 @@
+"""Own events on their way into the log: chained in order, signed side by side, stored together (X02).
+
+What arrives while a batch is being stored forms the next batch. The place of an event in the chain depends on the
+hash of what is signed, not on the signature, so that signatures of a large batch are made in several threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from hearthnet.base.errors import HearthNetError
+from hearthnet.base.ulid import Ulids
+from hearthnet.wire.event import Draft, Sealed, draft_event
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+    from msgspec import Struct
+
+    from hearthnet.mesh.event_batch import EventBatch
+    from hearthnet.mesh.verification import Admission, Verifier
+    from hearthnet.ports import Clock
+    from hearthnet.wire.identity import KeyPair
+
+_SIGN_APART: Final = 64  # so many are signed by one thread at a time; fewer need no other thread
+
+
+class Submission:
+    """Events that are stored together or not at all, and who waits for them."""
+
+    __slots__ = ("data", "expires_at", "future", "outcome")
+
+    def __init__(self, data: Sequence[Struct], expires_at: float | None) -> None:
+        self.data = data
+        self.expires_at = expires_at
+        self.future: asyncio.Future[list[Sealed]] = asyncio.get_running_loop().create_future()
+        self.outcome: list[Sealed] | HearthNetError | None = None
+
+    def settle(self) -> None:
+        """Tell who waits."""
+        if self.future.done():
+            return
+        if isinstance(self.outcome, list):
+            self.future.set_result(self.outcome)
+        elif self.outcome is not None:
+            self.future.set_exception(self.outcome)
+        else:
+            self.future.cancel()  # the node is stopping
+
+
+class EventWriter:
+    """Collects submissions and has `store` write them, one batch at a time."""
+
+    def __init__(self, store: Callable[[list[Submission]], Awaitable[None]]) -> None:
+        self._store = store
+        self._waiting: list[Submission] = []
+        self._writing: asyncio.Task[None] | None = None
+
+    async def submit(self, submission: Submission) -> list[Sealed]:
+        """Resolves when everything is stored; raises what `store` found."""
+        self._waiting.append(submission)
+        if self._writing is None:
+            self._writing = asyncio.ensure_future(self._write())
+        return await submission.future
+
+    async def finish(self) -> None:
+        """Wait until nothing is on its way."""
+        if self._writing is not None:
+            await self._writing
+
+    async def _write(self) -> None:
+        batch: list[Submission] = []
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting, []
+                try:
+                    await self._store(batch)
+                except HearthNetError as error:
+                    for submission in batch:
+                        submission.outcome = error
+                for submission in batch:
+                    submission.settle()
+        finally:
+            self._writing = None
+            for submission in [*batch, *self._waiting]:
+                submission.settle()
+
+
+class Sealing:
+    """Gives events their place, signs them and puts them into a batch; runs in the store's writer thread."""
+
+    def __init__(self, key: KeyPair, clock: Clock, random_bytes: Callable[[int], bytes], verifier: Verifier) -> None:
+        self._key = key
+        self._clock = clock
+        self._ulids = Ulids(clock.now, random_bytes)
+        self._threads = verifier
+
+    def seal_all(self, submissions: Sequence[Submission], admission: Admission, batch: EventBatch) -> None:
+        """Fill the batch; a submission that breaks a rule gets its error and leaves no trace."""
+        many = sum(len(submission.data) for submission in submissions) >= _SIGN_APART
+        accepted: list[tuple[Submission, list[Callable[[], list[Sealed]]]]] = []
+        for submission in submissions:
+            if submission.future.cancelled():
+                continue
+            trial = admission.branch()
+            try:
+                parts = [self._begin(part, many) for part in self._draft(submission, trial, batch)]
+            except HearthNetError as error:
+                submission.outcome = error
+                continue
+            admission = trial
+            accepted.append((submission, parts))
+        for submission, parts in accepted:
+            sealed: list[Sealed] = []
+            for part in parts:
+                signed = part()
+                batch.add_own(signed)  # while these are stored, the next are signed
+                sealed += signed
+            submission.outcome = sealed
+
+    def _draft(self, submission: Submission, admission: Admission, batch: EventBatch) -> Iterator[list[Draft]]:
+        """The events in parts; the batch takes note when all are good."""
+        now, lamport, head = self._clock.now(), batch.clock.value, batch.head
+        drafts: list[Draft] = []
+        for data in submission.data:
+            lamport += 1
+            draft = draft_event(
+                self._key.node_id, data, community_id=batch.community, event_id=self._ulids.new(), lamport=lamport,
+                now=now, after=head, author_epoch=batch.author_epoch, expires_at=submission.expires_at,
+            )  # fmt: skip
+            admission.check(draft)
+            admission.count(draft)
+            head = draft.entry
+            drafts.append(draft)
+            if len(drafts) == _SIGN_APART:
+                yield drafts
+                drafts = []
+        if drafts:
+            yield drafts
+        batch.clock.value = lamport
+        if head is not None:
+            batch.take_head(head)
+
+    def _begin(self, drafts: list[Draft], many: bool) -> Callable[[], list[Sealed]]:
+        """Start signing, in another thread when there are many; the result gives the signed events."""
+        sign = partial(_sign, drafts, self._key)
+        return self._threads.begin(sign) if many else sign
+
+
+def _sign(drafts: list[Draft], key: KeyPair) -> list[Sealed]:
+    return [draft.seal(key) for draft in drafts]

@@ -1,0 +1,125 @@
+"""Which node answers: the specification's score, local first while not loaded, sessions stay put (M03)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from hearthnet.base.constants import (
+    CANDIDATE_SEEN_WITHIN_S,
+    FAILURE_SCORE_WEIGHT,
+    LOCAL_SCORE_BONUS,
+    UNKNOWN_LATENCY_MS,
+)
+from hearthnet.base.errors import BadRequest, CapacityExceeded, NotFound, Unavailable
+from hearthnet.base.log import sanitise
+from hearthnet.mesh.sticky import StickySessions
+
+if TYPE_CHECKING:
+    from hearthnet.base.errors import HearthNetError
+    from hearthnet.mesh.registry import Entry, Registry
+
+RETRY_FLOOR_MS = 50
+
+
+class _Wanted(Struct, frozen=True):
+    params: dict[str, Any] = {}
+
+
+_decode_params = msgspec.json.Decoder(_Wanted).decode
+
+
+class Router:
+    """Chooses one entry for a call; pure decision, it changes nothing but session bindings."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._sessions = StickySessions()
+
+    def route(self, name: str, body: bytes, now: float, session: tuple[str, str] | None = None) -> Entry:
+        """The entry to call. Raises NotFound, CapacityExceeded, Unavailable (quarantined), BadRequest.
+
+        `session` is (caller, session id): the same entry again while it can serve.
+        """
+        candidates = self._registry.find(name)
+        if session is None:
+            return self._choose(name, candidates, body, now)
+        key = (*session, name)
+        bound = self._sessions.find(key, now)
+        if bound is not None and bound in candidates and _obstacle(bound, body, now) is None:
+            return bound
+        chosen = self._choose(name, candidates, body, now)
+        self._sessions.bind(key, chosen, now)
+        return chosen
+
+    def release(self, entry: Entry) -> None:
+        """The entry's node left: its sessions are free to go elsewhere."""
+        self._sessions.release(entry)
+
+    def _choose(self, name: str, candidates: tuple[Entry, ...], body: bytes, now: float) -> Entry:
+        best, best_score = None, 0.0
+        obstacle: HearthNetError | None = None
+        for entry in candidates:
+            found = _obstacle(entry, body, now)
+            if found is not None:
+                obstacle = _milder(obstacle, found)
+                continue
+            if entry.in_flight < entry.threshold:
+                return entry  # local and not loaded; local entries stand first
+            score = score_of(entry)
+            if best is None or score < best_score:
+                best, best_score = entry, score
+        if best is not None:
+            return best
+        raise obstacle or NotFound(f"no node offers {sanitise(name, 128)}", fix="hearthnet caps")
+
+
+def score_of(entry: Entry) -> float:
+    """The specification's score; the lowest wins."""
+    latency = entry.health.p50_ms
+    load = entry.in_flight / entry.descriptor.max_concurrent
+    return (
+        (UNKNOWN_LATENCY_MS if latency is None else latency) * (1.0 + load)
+        + (1.0 - entry.health.success_rate) * FAILURE_SCORE_WEIGHT
+        - (LOCAL_SCORE_BONUS if entry.is_local else 0.0)
+    )
+
+
+def _obstacle(entry: Entry, body: bytes, now: float) -> HearthNetError | None:
+    """Why this entry cannot take the call now; None when it can."""
+    health = entry.health
+    if health.quarantined_until and not health.admits(now):
+        wait_ms = max(RETRY_FLOOR_MS, int((health.quarantined_until - now) * 1000))
+        cause, fix = health.last_failure
+        return Unavailable(f"{entry.name} failed too often and rests: {cause}", fix=fix, retry_after_ms=wait_ms)
+    if entry.in_flight >= entry.descriptor.max_concurrent:
+        return CapacityExceeded(f"all places of {entry.name} are taken", retry_after_ms=_next_place_ms(entry))
+    if not entry.is_local and now - entry.last_seen > CANDIDATE_SEEN_WITHIN_S:
+        return Unavailable(f"the node that offers {entry.name} was not heard of for a minute")
+    if entry.offer is not None and not entry.offer.compatible(entry.offer.params(), _params_in(body)):
+        return NotFound(f"{entry.name} is not offered with these params")
+    return None
+
+
+def _next_place_ms(entry: Entry) -> int:
+    """When a place is likely free: one median call, shared by the places."""
+    median = entry.health.p50_ms
+    expected = (UNKNOWN_LATENCY_MS if median is None else median) / entry.descriptor.max_concurrent
+    return max(RETRY_FLOOR_MS, int(expected))
+
+
+def _milder(first: HearthNetError | None, second: HearthNetError) -> HearthNetError:
+    """The obstacle that ends soonest: a place gets free, then a quarantine, then nothing."""
+    order = (CapacityExceeded, Unavailable, NotFound)
+    if first is None:
+        return second
+    return min(first, second, key=lambda error: order.index(type(error)))
+
+
+def _params_in(body: bytes) -> dict[str, Any]:
+    try:
+        return _decode_params(body).params
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"the request is not JSON: {sanitise(error)}") from error
