@@ -1,0 +1,344 @@
+"""The composition root: builds adapters, registers capabilities, starts tasks, stops in reverse (M12)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import pkgutil
+import secrets
+import signal
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import hearthnet.capabilities
+from hearthnet import __version__
+from hearthnet.adapters.blobs_dir import BlobStore
+from hearthnet.adapters.clock import SystemClock
+from hearthnet.adapters.home_lock import HomeLock
+from hearthnet.adapters.keyfile import open_key
+from hearthnet.adapters.store_recovery import Opened, list_backups, make_backup, open_or_recover, read_damaged
+from hearthnet.adapters.verify_processes import VerifyProcesses
+from hearthnet.base.configfile import load_config
+from hearthnet.base.errors import DiskFull, StoreCorrupt
+from hearthnet.base.log import start_logging
+from hearthnet.base.metrics import Metrics
+from hearthnet.base.trace import TraceRing
+from hearthnet.base.types import CommunityID, Role
+from hearthnet.mesh import conversations, event_rows, library_schema
+from hearthnet.mesh.bus import CapabilityBus
+from hearthnet.mesh.capability import Descriptor, offered_by
+from hearthnet.mesh.event_check import check_head
+from hearthnet.mesh.events import EventLog, create_community
+from hearthnet.mesh.services import Services
+from hearthnet.mesh.snapshots import Snapshots
+from hearthnet.mesh.supervisor import Supervisor
+from hearthnet.mesh.views import DocumentsView
+from hearthnet.ports import Migration
+from hearthnet.web import session
+from hearthnet.web.app import build_app
+from hearthnet.web.door import Door, NodeFacts
+from hearthnet.web.i18n import load_texts
+from hearthnet.web.serving import Listener
+from hearthnet.web.tables import PAGE_TABLES, PROGRAM_TABLES
+from hearthnet.wire.identity import KeyPair, short_id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hearthnet.adapters.store_sqlite import SqliteStore
+    from hearthnet.base.config import Config
+    from hearthnet.base.paths import Paths
+    from hearthnet.ports import Engines, Probe
+
+log = logging.getLogger(__name__)
+
+BACKUP_EVERY_S = 6 * 3600.0
+NODE_MIGRATIONS: tuple[Migration, ...] = (*library_schema.MIGRATIONS, *conversations.MIGRATIONS, *session.MIGRATIONS)
+
+
+class Speaker(Protocol):
+    """What `run` prints: the CLI's console."""
+
+    t: Any
+
+    def line(self, text: str = "") -> None:
+        """A line for people."""
+
+    def note(self, text: str) -> None:
+        """A remark."""
+
+
+def capability_classes() -> list[type]:
+    """Every class with capabilities in `hearthnet.capabilities`, found by listing the folder."""
+    names = [f"hearthnet.capabilities.{found.name}" for found in pkgutil.iter_modules(hearthnet.capabilities.__path__)]
+    return [
+        value
+        for module in map(import_module, names)
+        for value in vars(module).values()
+        if isinstance(value, type) and value.__module__ == module.__name__ and _declares(value)
+    ]
+
+
+def _declares(kind: type) -> bool:
+    return any(hasattr(member, "__capability__") for member in vars(kind).values())
+
+
+def list_capabilities() -> list[Descriptor]:
+    """All declarations, without starting anything; for the reference pages."""
+    declared = [item.descriptor for kind in capability_classes() for item in offered_by(object.__new__(kind))]
+    return sorted(declared, key=lambda descriptor: descriptor.name)
+
+
+class Node:
+    """One running node; `start` and `stop` once each."""
+
+    def __init__(self, paths: Paths, config: Config) -> None:
+        self.paths = paths
+        self.config = config
+        self.clock = SystemClock()
+        self.traces = TraceRing()
+        self.metrics = Metrics()
+        self.supervisor = Supervisor()
+        self.texts = load_texts()
+        self.stopping = asyncio.Event()
+        self.ui_port = 0
+        self.transport_port = 0
+        self.admin_path = ""
+        self._closers: list[tuple[str, Any]] = []
+        self._stores: dict[Path, SqliteStore] = {}
+        self._notices: list[str] = []
+
+    async def start(self, *, with_ui: bool = True) -> None:
+        """Bring everything up; on a failure what was started is stopped and the error raised."""
+        up = False
+        try:
+            await self._start(with_ui=with_ui)
+            up = True
+        finally:
+            if not up:
+                await self.stop()
+
+    async def stop(self) -> None:
+        """End tasks, engines, sites and stores, newest first; idempotent."""
+        while self._closers:
+            name, close = self._closers.pop()
+            try:
+                result = close()
+                if result is not None:
+                    await result
+            except OSError as error:
+                log.warning("closing %s: %s", name, error)
+
+    async def _start(self, *, with_ui: bool) -> None:
+        started = self.clock.monotonic()
+        self.paths.create()
+        self._keep("lock", HomeLock(self.paths.lock_file).release)
+        keys = Path(self.config.identity.keys_dir).expanduser() if self.config.identity.keys_dir else self.paths.keys
+        key = open_key(keys, create=self.config.identity.auto_generate)
+        store, _ = await self._open_store(self.paths.data / "node.sqlite", NODE_MIGRATIONS)
+        events = await self._open_log(key)
+        engines = self._open_engines()
+        blobs = BlobStore(
+            self.paths.blobs, self.clock, min_free_bytes=self.config.file.min_free_bytes,
+            gc_threshold=self.config.file.gc_threshold,
+        )  # fmt: skip
+        bus = CapabilityBus(key.node_id, self.clock, self.config.bus, self.traces, self.metrics)
+        self._keep("bus", bus.close)
+        services = Services(
+            config=self.config, paths=self.paths, clock=self.clock, store=store, blobs=blobs, engines=engines, bus=bus,
+            spawn=self.supervisor.spawn, phrase=self._phrase, reader=_make_reader(), vectors=_make_vectors,
+            events=events,
+        )  # fmt: skip
+        self._keep("tasks", self.supervisor.close)
+        door = self._make_door(key, services, bus, session.Sessions(store, self.clock), started)
+        self._watch(bus, events)
+        await self._listen(door, with_ui=with_ui)
+        self._register(services, bus)
+        if self.config.transport.enabled:
+            await self._listen_for_nodes(door, key, events)
+        door.extras.update(ui_port=self.ui_port, transport_port=self.transport_port)  # the real ones, also for port 0
+        door.ready.set()
+        self.supervisor.spawn("backups", self._back_up(events))
+        log.info("node %s is up on port %s", short_id(key.node_id), self.ui_port)
+
+    def _register(self, services: Services, bus: CapabilityBus) -> None:
+        """Offer what the folder of capabilities holds; `/health` answers meanwhile, everything else waits."""
+        for kind in capability_classes():
+            service = kind(services)
+            bus.register(service)
+            if hasattr(service, "start"):
+                self.supervisor.spawn(f"start {kind.__name__}", service.start())
+
+    def _keep(self, name: str, close: Any) -> None:
+        self._closers.append((name, close))
+
+    def _phrase(self, language: str, key: str) -> str:
+        return self.texts[language](key)
+
+    async def _open_store(
+        self, path: Path, migrations: tuple[Migration, ...], probe: Probe | None = None
+    ) -> tuple[SqliteStore, Opened]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        copies = [*list_backups(path), *sorted(self.paths.data.glob("*.zip"))]
+        store, opened = await asyncio.to_thread(open_or_recover, path, migrations, copies, probe=probe)
+        self._keep(path.name, store.close)
+        self._stores[path] = store
+        self._say_recovery(opened)
+        return store, opened
+
+    def _say_recovery(self, opened: Opened) -> None:
+        if opened.outcome != "ready":
+            self._notices.append(f"notice.store.{opened.outcome}")
+            log.error("database damaged (%s), kept as %s, now %s", opened.damage, opened.set_aside, opened.outcome)
+
+    async def _open_log(self, key: KeyPair) -> EventLog:
+        community = CommunityID(key.node_id)  # decision 27: a community of one whose founder is this node
+        folder = self.paths.data / "communities" / community.replace(":", "-")
+        store, file = await self._open_store(folder / "events.sqlite", event_rows.EVENTS_SCHEMA, check_head)
+        snapshots = Snapshots(folder / "snapshots", key, community)
+        events = EventLog(
+            store,
+            key,
+            community,
+            self.clock,
+            secrets.token_bytes,
+            views=[DocumentsView()],
+            snapshots=snapshots,
+            bulk=VerifyProcesses(),
+        )
+        await events.open()
+        self._keep("event log", events.close)
+        if file.set_aside is not None:  # before anything new is signed (decision 29)
+            rows = await asyncio.to_thread(read_damaged, file.set_aside, event_rows.SALVAGE)
+            saved = await events.recover([row[0] for row in rows])
+            log.warning("%s events saved from %s", saved.accepted, file.set_aside.name)
+        if not events.members.community_name:
+            await create_community(events, self.config.node.name or _name_of(key))
+        return events
+
+    def _open_engines(self) -> Engines:
+        opener = import_module("hearthnet.adapters.engines.family")
+        engines: Engines = opener.open_engines(self.config, self.paths, self.clock)
+        self._keep("engines", engines.close)
+        return engines
+
+    def _watch(self, bus: CapabilityBus, events: EventLog) -> None:
+        community = (str(events.community),)
+        watch = self.metrics.watch
+        watch("hearthnet_event_log_lamport_head", lambda: {community: float(events.lamport)})
+        watch(
+            "hearthnet_capability_health_success_rate",
+            lambda: {
+                (entry.descriptor.name.name, str(entry.node_id)): entry.health.success_rate for entry in bus.entries()
+            },
+        )
+
+    def _make_door(
+        self, key: KeyPair, services: Services, bus: CapabilityBus, sessions: session.Sessions, started: float
+    ) -> Door:
+        short = short_id(key.node_id)
+        facts = NodeFacts(
+            key.node_id, short, self.config.node.name or _name_of(key), _letters(short), started, __version__,
+            tuple(self._notices),
+        )  # fmt: skip
+        folder = import_module("hearthnet.adapters.models_dir").open_models(self.paths)
+        models = import_module("hearthnet.adapters.model_shelf").ModelShelf(folder)
+        return Door(
+            facts=facts, config=self.config, paths=self.paths, services=services, bus=bus, sessions=sessions,
+            traces=self.traces, texts=self.texts, metrics_text=self.metrics.render, stop_node=self.stopping.set,
+            extras={"models": models}, ready=asyncio.Event(),
+        )  # fmt: skip
+
+    async def _listen(self, door: Door, *, with_ui: bool) -> None:
+        listener = Listener(build_app(door, (*PAGE_TABLES, *PROGRAM_TABLES)))
+        await listener.open()
+        self._keep("pages", listener.close)
+        if with_ui:
+            self.ui_port = await listener.listen(self.config.ui.host, self.config.ui.port, "ui.port")
+        await listener.listen_unix(self.paths.control_socket)
+        if with_ui:
+            self.admin_path = f"/pair/{await door.sessions.open_pairing(Role.ADMIN)}"
+
+    async def _listen_for_nodes(self, door: Door, key: KeyPair, events: EventLog) -> None:
+        transport = import_module("hearthnet.adapters.transport_tls")
+        bus_api = import_module("hearthnet.web.bus_api")
+        tls = await asyncio.to_thread(transport.server_context, self.paths.data / "tls", key)
+        listener = Listener(bus_api.build_node_app(door, key, events, self.metrics))
+        await listener.open()
+        self._keep("transport", listener.close)
+        section = self.config.transport
+        self.transport_port = await listener.listen(section.host, section.port, "transport.port", tls)
+
+    async def _back_up(self, events: EventLog) -> None:
+        while True:
+            known = all(list_backups(path) for path in self._stores)
+            await self.clock.sleep(BACKUP_EVERY_S if known else 60.0)
+            try:
+                for path, store in self._stores.items():
+                    await make_backup(store, path)
+                await events.snapshot()
+            except DiskFull as error:  # the next round tries again
+                log.warning("no backup: %s", error.detail)
+            except StoreCorrupt as error:  # the older backups stay; the next start restores one
+                log.critical("no backup: %s; %s", error.detail, error.fix)
+
+
+def _make_reader() -> Any:
+    return import_module("hearthnet.adapters.readers.process").ReaderProcess()
+
+
+def _make_vectors(dim: int) -> Any:
+    return import_module("hearthnet.adapters.vectors_numpy").NumpyVectors(dim)
+
+
+def _letters(short: str) -> str:
+    return short.partition(":")[2].replace("-", "")[:4] or short[:4]
+
+
+def _name_of(key: KeyPair) -> str:
+    return f"HearthNet {_letters(short_id(key.node_id))}"
+
+
+async def _run(node: Node, console: Speaker, *, with_ui: bool) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, node.stopping.set)
+    await node.start(with_ui=with_ui)
+    try:
+        host = node.config.ui.host if node.config.ui.host not in ("0.0.0.0", "::", "") else "127.0.0.1"  # noqa: S104
+        if with_ui:
+            url = f"http://{host}:{node.ui_port}"
+            console.line(console.t("cli.run.ready", name=node.config.node.name or "HearthNet", url=url))
+            console.note(console.t("cli.run.admin", url=url + node.admin_path))
+        console.note(console.t("cli.run.stop"))
+        await node.stopping.wait()
+        console.note(console.t("cli.run.stopping"))
+    finally:
+        await node.stop()
+
+
+def run_node(
+    paths: Paths, environ: Mapping[str, str], flags: Mapping[str, str], config_file: str | None,
+    *, with_ui: bool, console: Speaker, debug: bool,
+) -> int:  # fmt: skip
+    """Run a node until it is told to stop; the CLI's `run`. Raises StartupError and its kinds."""
+    extra = Path(config_file) if config_file else None
+    config = load_config(paths, environ, extra_file=extra, flags=flags)
+    paths.create()
+    handlers = start_logging("debug" if debug else config.observability.log_level, paths.log)
+    started = time.monotonic()
+    try:
+        asyncio.run(_main(paths, config, console, with_ui=with_ui))
+    finally:
+        log.info("ran for %.0f s, pid %s", time.monotonic() - started, os.getpid())
+        with contextlib.suppress(OSError):
+            handlers.close()
+    return 0
+
+
+async def _main(paths: Paths, config: Config, console: Speaker, *, with_ui: bool) -> None:
+    await _run(Node(paths, config), console, with_ui=with_ui)

@@ -1,0 +1,245 @@
+"""What other nodes reach on port 7080: signed calls, the manifest, health (X01).
+
+Order of a call: address limit, headers and body, signature and freshness, membership, trace, bus (which limits the
+caller and judges trust). Replies are signed; streams are server-sent events on the pinned connection.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import TYPE_CHECKING, Any, Protocol
+
+from aiohttp import web
+from msgspec import Struct
+
+from hearthnet.base.constants import RATE_LIMIT_TOTAL_HARD_RPS, RATE_LIMIT_TOTAL_SOFT_RPS
+from hearthnet.base.errors import (
+    BadRequest,
+    Dropped,
+    Expired,
+    HearthNetError,
+    InternalError,
+    InvalidSignature,
+    NotCanonical,
+    NotFound,
+    NotImplementedHere,
+)
+from hearthnet.base.log import sanitise
+from hearthnet.base.types import CommunityID, NodeID, TraceID, TrustLevel
+from hearthnet.mesh.capability import Caller
+from hearthnet.mesh.community_roll import describe_community
+from hearthnet.mesh.limits import Plan, Rate, RateLimits
+from hearthnet.mesh.replies import encode_error, encode_frame, encode_reply
+from hearthnet.web import observe
+from hearthnet.web.door import DOOR, Door
+from hearthnet.web.node_manifest import write_manifest
+from hearthnet.web.payload import read_bytes
+from hearthnet.web.sse import send_events
+from hearthnet.wire import canonical
+from hearthnet.wire.community_manifest import sign_community_manifest
+from hearthnet.wire.frame import StreamFrame, encode_sse
+from hearthnet.wire.replay import ReplayGuard
+from hearthnet.wire.reply import ReplyHead, sign_reply
+from hearthnet.wire.rpc import HEADER_PREFIX, SignedCall, open_call, verify_call
+from hearthnet.wire.timestamp import format_time
+
+if TYPE_CHECKING:
+    from aiohttp.typedefs import Handler
+
+    from hearthnet.base.metrics import Metrics
+    from hearthnet.wire.identity import KeyPair
+
+log = logging.getLogger(__name__)
+
+_CHALLENGE_MAX_CHARS = 64
+_ADDRESS_RATE = Rate(RATE_LIMIT_TOTAL_SOFT_RPS, RATE_LIMIT_TOTAL_HARD_RPS)
+
+
+class Trusts(Protocol):
+    """Who belongs to the community: `EventLog.members`."""
+
+    def trust(self, node_id: NodeID) -> TrustLevel:
+        """How far a node is trusted; `UNKNOWN` for strangers; raises Revoked for who was removed."""
+
+
+class Community(Protocol):
+    """The community of this node: the event log."""
+
+    community: CommunityID
+    members: Any  # Trusts
+
+
+class NodeDoor(Struct, frozen=True):
+    """What the handlers of this port need."""
+
+    key: KeyPair
+    community: Community
+    guard: ReplayGuard
+    addresses: RateLimits
+    metrics: Metrics
+
+
+NODE_DOOR: web.AppKey[NodeDoor] = web.AppKey("node_door")
+CALL: web.RequestKey[SignedCall] = web.RequestKey("call", SignedCall)
+
+
+def build_node_app(door: Door, key: KeyPair, community: Community, metrics: Metrics) -> web.Application:
+    """The application for other nodes."""
+    app = web.Application(middlewares=[_answer_errors])
+    app[DOOR] = door
+    guard = ReplayGuard(secrets.token_bytes(32), door.services.clock.now())
+    addresses = RateLimits(Plan(_ADDRESS_RATE, _ADDRESS_RATE), on_drop=lambda _: metrics.count_limited("any", "hard"))
+    app[NODE_DOOR] = NodeDoor(key, community, guard, addresses, metrics)
+    app.router.add_post("/bus/v1/call", handle_bus_call)
+    app.router.add_get("/bus/v1/call", refuse_web_socket)
+    app.router.add_get("/manifest", show_manifest)
+    app.router.add_get("/community/manifest", show_community)
+    app.router.add_get("/health", observe.health)
+    app.router.add_get("/ready", observe.ready)
+    app.on_response_prepare.append(_add_headers)
+    return app
+
+
+async def handle_bus_call(request: web.Request) -> web.StreamResponse:
+    """`POST /bus/v1/call`: one call, answered by signed JSON or by an event stream."""
+    door, node = request.app[DOOR], request.app[NODE_DOOR]
+    content = await read_bytes(request)
+    call = open_call(request.headers.items(), content)
+    verify_call(call, receiver=node.key.node_id)
+    request[CALL] = call  # from here on errors are signed
+    node.guard.admit(call.head, door.services.clock.now())
+    caller = _caller_of(call, node.community, request.remote)
+    name = f"{call.head.capability}@{call.head.version}"
+    trace_id = TraceID(call.head.request_id)
+    if any(entry.descriptor.streams for entry in door.bus.find(name)):
+        frames = door.bus.handle_stream(name, content, caller=caller, trace_id=trace_id)
+        return await send_events(request, frames, _Events())
+    answer = await door.bus.handle_call(name, content, caller=caller, trace_id=trace_id)
+    return _signed(request, 200, encode_reply(answer))
+
+
+async def refuse_web_socket(_request: web.Request) -> web.StreamResponse:
+    """`GET /bus/v1/call`: no web sockets here; the caller falls back to events."""
+    error = NotImplementedHere("calls are answered by POST and server-sent events")
+    return web.Response(status=426, body=encode_error(error), content_type="application/json")
+
+
+async def show_manifest(request: web.Request) -> web.StreamResponse:
+    """`GET /manifest?challenge=`: the signed manifest; the challenge comes back in it, which proves it is of now."""
+    node = request.app[NODE_DOOR]
+    challenge = request.query.get("challenge", "")
+    if len(challenge) > _CHALLENGE_MAX_CHARS or not (challenge.isascii() and challenge.isprintable()):
+        raise BadRequest(f"a challenge has at most {_CHALLENGE_MAX_CHARS} printable characters")
+    here = request.transport.get_extra_info("sockname") if request.transport is not None else None
+    body = write_manifest(
+        request.app[DOOR], node.key, node.community.community, epoch=node.guard.epoch, challenge=challenge,
+        reached_at=(here[0], here[1]) if isinstance(here, tuple) else None,
+    )  # fmt: skip
+    return web.Response(body=body, content_type="application/json")
+
+
+async def show_community(request: web.Request) -> web.StreamResponse:
+    """`GET /community/manifest`: signed by the root key or an anchor; a plain member has none to give."""
+    node, events = request.app[NODE_DOOR], request.app[DOOR].services.events
+    if events is None or node.community.members.trust(node.key.node_id) is not TrustLevel.ANCHOR:
+        raise NotFound("this node signs no community manifest", fix="ask an anchor of the community")
+    body = sign_community_manifest(node.key, await describe_community(events))
+    return web.Response(body=body, content_type="application/json")
+
+
+def _caller_of(call: SignedCall, community: Community, address: str | None) -> Caller:
+    """Who calls; strangers share the limits of their address, because keys cost nothing."""
+    sender = call.head.sender
+    trust = TrustLevel.UNKNOWN
+    if call.head.community == community.community:
+        members: Trusts = community.members
+        trust = members.trust(sender)
+    return Caller(sender, trust, sender if trust is not TrustLevel.UNKNOWN else f"address:{address}")
+
+
+class _Events:
+    """Frames as numbered server-sent events."""
+
+    def __init__(self) -> None:
+        self._seq = 0
+
+    def frame(self, frame: Any) -> bytes:
+        """One event."""
+        return self._event(*encode_frame(frame))
+
+    def fault(self, error: HearthNetError) -> bytes:
+        """The terminal error event."""
+        return self._event("error", encode_error(error))
+
+    def end(self) -> bytes:
+        """Nothing: the last frame was terminal."""
+        return b""
+
+    def _event(self, event: str, data: bytes) -> bytes:
+        self._seq += 1
+        return encode_sse(StreamFrame(event, canonical.decode(data), self._seq))
+
+
+@web.middleware
+async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The supervisor of this port: every fault becomes the contract's error object."""
+    node = request.app[NODE_DOOR]
+    try:
+        node.addresses.admit(request.remote or "", "", request.app[DOOR].services.clock.monotonic())
+        return await handler(request)
+    except Dropped:
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response(status=429)
+    except HearthNetError as error:
+        if isinstance(error, InvalidSignature | Expired):
+            node.metrics.count("hearthnet_signature_failures_total", error.code)
+        return _refused(request, error)
+    except web.HTTPException as fault:
+        unknown = fault.status == 404
+        return _refused(request, NotFound("there is no such route") if unknown else BadRequest(fault.reason))
+    except Exception:  # the supervisor of all requests
+        log.exception("unhandled error in %s", sanitise(request.path, 100))
+        return _refused(request, InternalError("the node made a mistake; it is in the log"))
+
+
+def _refused(request: web.Request, error: HearthNetError) -> web.Response:
+    response = _signed(request, error.status, encode_error(error))
+    if error.retry_after_ms is not None:
+        response.headers["Retry-After"] = str(max(1, -(-error.retry_after_ms // 1000)))
+    return response
+
+
+def _signed(request: web.Request, status: int, body: bytes) -> web.Response:
+    """A JSON response, signed when it answers a call of our community."""
+    node, call = request.app[NODE_DOOR], request.get(CALL)
+    response = web.Response(status=status, body=body, content_type="application/json")
+    community = node.community.community
+    if call is not None and call.head.community == community:
+        try:
+            signed = sign_reply(node.key, community, _head(request, call), status, canonical.decode(body))
+        except (NotCanonical, BadRequest) as error:
+            raise InternalError("the reply has no canonical form") from error
+        response.headers.update(signed.headers())
+    return response
+
+
+def _head(request: web.Request, call: SignedCall) -> ReplyHead:
+    node, clock = request.app[NODE_DOOR], request.app[DOOR].services.clock
+    return ReplyHead(
+        request_id=call.head.request_id, sender=node.key.node_id, timestamp=format_time(clock.now()),
+        epoch=node.guard.epoch,
+    )  # fmt: skip
+
+
+async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """On every response, streams too: who answers, when, and the epoch for the next call (decision 26)."""
+    node, clock = request.app[NODE_DOOR], request.app[DOOR].services.clock
+    named = {"From": node.key.node_id, "Timestamp": format_time(clock.now()), "Epoch": node.guard.epoch}
+    if (call := request.get(CALL)) is not None:
+        named["Request-Id"] = call.head.request_id
+    for name, value in named.items():
+        response.headers.setdefault(f"{HEADER_PREFIX}{name}", value)
+    response.headers.pop("Server", None)
+    response.headers["Cache-Control"] = "no-store"

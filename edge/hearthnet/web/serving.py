@@ -1,0 +1,63 @@
+"""Listening: TCP sites and the control socket of a node (X01, M12)."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from hearthnet.base.errors import PortTaken, StartupError
+
+if TYPE_CHECKING:
+    import ssl
+    from pathlib import Path
+
+_CLOSE_WITHIN_S = 2.0
+
+
+class Listener:
+    """One application on its addresses; `close` ends open requests within two seconds."""
+
+    def __init__(self, app: web.Application) -> None:
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_CLOSE_WITHIN_S, handler_cancellation=True)
+        self._socket_file: Path | None = None
+
+    async def open(self) -> None:
+        """Prepare the application; call once, first."""
+        await self._runner.setup()
+
+    async def listen(self, host: str, port: int, key: str, tls: ssl.SSLContext | None = None) -> int:
+        """Listen on TCP; returns the real port. `key` names the setting for the advice in PortTaken."""
+        site = web.TCPSite(self._runner, host, port, ssl_context=tls, reuse_address=True)
+        variable = f"HEARTHNET_{key.replace('.', '_').upper()}"
+        try:
+            await site.start()
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortTaken(
+                    f"port {port} on {host} is used by another program", fix=f"{variable}=0 takes a free one"
+                ) from None
+            raise StartupError(f"cannot listen on {host}:{port}: {error.strerror}", fix=f"set {key}") from None
+        server = site._server  # noqa: SLF001  aiohttp tells the chosen port nowhere else
+        sockets = getattr(server, "sockets", None) or ()
+        return int(sockets[0].getsockname()[1]) if sockets else port
+
+    async def listen_unix(self, path: Path) -> None:
+        """Listen on a socket that only this user may open; a stale one is replaced."""
+        path.unlink(missing_ok=True)
+        site = web.UnixSite(self._runner, str(path))
+        try:
+            await site.start()
+        except OSError as error:
+            raise StartupError(
+                f"cannot open the control socket {path}: {error.strerror}", fix="set XDG_RUNTIME_DIR or HEARTHNET_HOME"
+            ) from None
+        path.chmod(0o600)
+        self._socket_file = path
+
+    async def close(self) -> None:
+        """Stop listening and end what runs; idempotent."""
+        await self._runner.cleanup()
+        if self._socket_file is not None:
+            self._socket_file.unlink(missing_ok=True)
