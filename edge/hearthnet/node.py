@@ -28,11 +28,13 @@ from hearthnet.base.log import start_logging
 from hearthnet.base.metrics import Metrics
 from hearthnet.base.trace import TraceRing
 from hearthnet.base.types import CommunityID, Role
+from hearthnet.base.ulid import Ulids
 from hearthnet.mesh import conversations, event_rows, library_schema
 from hearthnet.mesh.bus import CapabilityBus
 from hearthnet.mesh.capability import Descriptor, offered_by
 from hearthnet.mesh.event_check import check_head
 from hearthnet.mesh.events import EventLog, create_community
+from hearthnet.mesh.peer_server import MeshServer
 from hearthnet.mesh.services import Services
 from hearthnet.mesh.snapshots import Snapshots
 from hearthnet.mesh.supervisor import Supervisor
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
     from hearthnet.adapters.store_sqlite import SqliteStore
     from hearthnet.base.config import Config
     from hearthnet.base.paths import Paths
-    from hearthnet.ports import Engines, Probe
+    from hearthnet.ports import Engines, Probe, Transport
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +153,7 @@ class Node:
         services = Services(
             config=self.config, paths=self.paths, clock=self.clock, store=store, blobs=blobs, engines=engines, bus=bus,
             spawn=self.supervisor.spawn, phrase=self._phrase, reader=_make_reader(), vectors=_make_vectors,
-            events=events,
+            events=events, server=MeshServer(bus, events, self.clock), transport=self._open_transport(key, events),
         )  # fmt: skip
         self._keep("tasks", self.supervisor.close)
         door = self._make_door(key, services, bus, session.Sessions(store, self.clock), started)
@@ -263,11 +265,18 @@ class Node:
         if with_ui:
             self.admin_path = f"/pair/{await door.sessions.open_pairing(Role.ADMIN)}"
 
+    def _open_transport(self, key: KeyPair, events: EventLog) -> Transport:
+        new_id = Ulids(self.clock.now, secrets.token_bytes).new
+        opener = import_module("hearthnet.adapters.transport_tls")
+        client: Transport = opener.PeerClient(key, events.community, self.clock, new_id)
+        self._keep("peer client", client.close)
+        return client
+
     async def _listen_for_nodes(self, door: Door, key: KeyPair, events: EventLog) -> None:
-        transport = import_module("hearthnet.adapters.transport_tls")
+        tls_context = import_module("hearthnet.adapters.tls_context")
         bus_api = import_module("hearthnet.web.bus_api")
-        tls = await asyncio.to_thread(transport.server_context, self.paths.data / "tls", key)
-        listener = Listener(bus_api.build_node_app(door, key, events, self.metrics))
+        tls = await asyncio.to_thread(tls_context.server_context, self.paths.data / "tls", key)
+        listener = Listener(bus_api.build_node_app(door, key, events, self.metrics, door.services.server))
         await listener.open()
         self._keep("transport", listener.close)
         section = self.config.transport

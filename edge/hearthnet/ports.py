@@ -6,16 +6,22 @@ Adapters implement one port per file and ship a fake beside it; both pass the sa
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from msgspec import Struct
 
+from hearthnet.base.constants import RPC_DEFAULT_TIMEOUT_S
+from hearthnet.base.types import CommunityID, NodeID
+
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
-    from hearthnet.base.types import CID
+    from hearthnet.base.types import CID, TraceID
+    from hearthnet.wire.canonical import JsonObject
     from hearthnet.wire.cid import BlobManifest
+    from hearthnet.wire.frame import StreamFrame
+    from hearthnet.wire.manifest import NodeManifest
 
 T = TypeVar("T")
 SqlValue = str | bytes | int | float | None
@@ -284,3 +290,77 @@ class DocumentReader(Protocol):
 
     async def read(self, content: AsyncIterator[bytes], media_type: str = "") -> Reading:
         """Pages with text; raises BadRequest (kind unknown, no text, broken, too large, takes too long)."""
+
+
+class Address(Struct, frozen=True):
+    """Where a node listens for others; the host is a name, an IPv4 or an IPv6 address (with its zone)."""
+
+    host: str
+    port: int
+
+
+class Peer(Struct, frozen=True):
+    """A partner: who it must be, and where it may be reached, likeliest first."""
+
+    node_id: NodeID
+    addresses: tuple[Address, ...]
+
+
+class Sender(Struct, frozen=True):
+    """Who sent a request, proven by its signature or session."""
+
+    node_id: NodeID
+    community: CommunityID  # in whose name it signed; whether it belongs there is another question
+    address: str = ""  # host it came from
+
+
+Exchange = Callable[[NodeID, bytes], Awaitable[bytes]]  # an endpoint of our own: (sender, content) -> content
+
+
+class Transport(Protocol):
+    """The way to other nodes (X01).
+
+    Raises what the other node answered; Unavailable when it cannot be reached, CallTimeout when it does not answer,
+    InvalidSignature when another node answers in its place.
+    """
+
+    async def call(
+        self, peer: Peer, capability: str, version: str, body: JsonObject, timeout_s: float = RPC_DEFAULT_TIMEOUT_S
+    ) -> JsonObject:
+        """Call a capability there; the reply `{output, meta}`."""
+
+    def stream(self, peer: Peer, capability: str, version: str, body: JsonObject) -> AsyncGenerator[StreamFrame, None]:
+        """Frames of a streamed reply up to its terminal one; closing the iterator cancels the handler there."""
+
+    async def request(self, peer: Peer, path: str, content: bytes, timeout_s: float = RPC_DEFAULT_TIMEOUT_S) -> bytes:
+        """Authenticated POST of bytes to the partner's own endpoint, e.g. `/sync/v2/reconcile`; returns bytes.
+
+        At most REQUEST_MAX_BYTES each way. It may run there more than once, and also when no answer arrives here.
+        """
+
+    async def manifest(self, peer: Peer) -> NodeManifest:
+        """What the node says about itself now, signed by it and answering our challenge."""
+
+    async def close(self) -> None:
+        """Close all connections."""
+
+
+class PeerServer(Protocol):
+    """What a node serves to others, whichever transport carries it: `mesh.peer_server`."""
+
+    async def answer(self, sender: Sender, name: str, content: bytes, trace_id: TraceID) -> bytes:
+        """One call of `name@X.Y`; the reply `{output, meta}`. Raises what refused or ended it."""
+
+    def answer_stream(
+        self, sender: Sender, name: str, content: bytes, trace_id: TraceID
+    ) -> AsyncGenerator[tuple[str, bytes], None]:
+        """Event and data of each frame, the last one terminal; raises what refused it before the first."""
+
+    def streams(self, name: str) -> bool:
+        """Whether the reply of `name@X.Y` is a stream."""
+
+    async def exchange(self, sender: Sender, path: str, content: bytes) -> bytes:
+        """The answer of the `Exchange` registered for this path; raises NotFound, Unauthorized, Revoked."""
+
+    def manifest(self, challenge: str, reached_at: Address | None) -> bytes:
+        """The signed manifest of now with the reader's challenge in it; raises BadRequest for an unfit challenge."""

@@ -7,10 +7,12 @@ import pytest
 from aiohttp import web
 
 from hearthnet.adapters.clock_fake import FakeClock
-from hearthnet.adapters.transport_tls import Peer, PeerClient, server_context
+from hearthnet.adapters.tls_context import server_context
+from hearthnet.adapters.transport_tls import PeerClient, url_of
 from hearthnet.base import errors
 from hearthnet.base.types import CommunityID
 from hearthnet.base.ulid import Ulids
+from hearthnet.ports import Address, Peer
 from hearthnet.wire.identity import KeyPair
 from hearthnet.wire.manifest import NodeManifest, sign_node_manifest
 from hearthnet.wire.reply import ReplyHead, sign_reply
@@ -40,7 +42,7 @@ class Stranger:
         await self.runner.setup()
         site = web.TCPSite(self.runner, "127.0.0.1", 0, ssl_context=self.tls)
         await site.start()
-        return Peer(OTHER.node_id, "127.0.0.1", site._server.sockets[0].getsockname()[1])
+        return Peer(OTHER.node_id, (Address("127.0.0.1", site._server.sockets[0].getsockname()[1]),))
 
 
 @pytest.fixture
@@ -202,4 +204,6 @@ async def test_a_manifest_of_another_node_is_refused(line):
 
 
 def test_an_ipv6_address_is_bracketed():
-    assert Peer(OTHER.node_id, "fe80::1", 7080).url == "https://[fe80::1]:7080"
+    assert url_of(Address("fe80::1", 7080)) == "https://[fe80::1]:7080"
+    assert url_of(Address("fe80::1%eth0", 7080)) == "https://[fe80::1%25eth0]:7080"
+    assert url_of(Address("linde.local", 7080)) == "https://linde.local:7080"

@@ -7,7 +7,7 @@ import stat
 import pytest
 
 from hearthnet.adapters.certificate import node_id_in
-from hearthnet.adapters.transport_tls import CERTIFICATE_NAME, SECRET_NAME, client_context, server_context
+from hearthnet.adapters.tls_context import CERTIFICATE_NAME, SECRET_NAME, client_context, server_context
 from hearthnet.base.errors import BadRequest, KeyFileError
 from hearthnet.wire.identity import KeyPair
 

@@ -80,10 +80,22 @@ def test_another_dimension_is_refused_and_adds_nothing(index):
         index.nearest(b"\0" * 4, 1)
 
 
-def test_the_real_one_finds_what_the_fake_finds():
-    rows = [half(row(*(RNG.gauss(0, 1) for _ in range(DIM)))) for _ in range(300)]
+def test_the_real_one_finds_what_the_fake_finds_but_for_near_ties():
+    rows = [half(row(*(RNG.gauss(0, 1) for _ in range(DIM)))) for _ in range(1300)]
     real, fake = NumpyVectors(DIM), FakeVectors(DIM)
-    real.append(rows)
-    fake.append(rows)
+    for part in (rows[:600], rows[600:601], rows[601:]):
+        real.append(part)
+        fake.append(part)
     wanted = query(row(*(RNG.gauss(0, 1) for _ in range(DIM))))
-    assert real.nearest(wanted, 20).rows == fake.nearest(wanted, 20).rows
+    found, best = real.nearest(wanted, 20), fake.nearest(wanted, 20)
+    assert found.scores == pytest.approx(best.scores, abs=0.01)
+    assert fake.scores(wanted, found.rows) == pytest.approx(best.scores, abs=0.02)
+    assert found.mean == pytest.approx(best.mean, abs=1e-3)
+    assert real.scores(wanted, range(1300)) == pytest.approx(fake.scores(wanted, range(1300)), abs=0.01)
+
+
+def test_a_row_of_zeros_is_near_to_nothing():
+    index = NumpyVectors(DIM)
+    index.append([half([0.0] * DIM), half(row(1))])
+    assert index.nearest(query(row(1)), 2).rows == [1, 0]
+    assert index.scores(query(row(1)), [0]) == [0.0]

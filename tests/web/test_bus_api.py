@@ -11,7 +11,8 @@ import pytest
 from msgspec import json
 
 from hearthnet.adapters.clock_fake import FakeClock
-from hearthnet.adapters.transport_tls import Peer, PeerClient, client_context, server_context
+from hearthnet.adapters.tls_context import client_context, server_context
+from hearthnet.adapters.transport_tls import PeerClient, url_of
 from hearthnet.base import errors
 from hearthnet.base.config import Config
 from hearthnet.base.metrics import Metrics
@@ -19,6 +20,7 @@ from hearthnet.base.trace import TraceRing
 from hearthnet.base.types import CommunityID, TrustLevel
 from hearthnet.base.ulid import Ulids
 from hearthnet.mesh.bus import CapabilityBus
+from hearthnet.ports import Address, Peer
 from hearthnet.web.bus_api import build_node_app
 from hearthnet.web.door import Door, NodeFacts
 from hearthnet.web.serving import Listener
@@ -75,7 +77,8 @@ class Node:
         self.listener = Listener(self.app)
         await self.listener.open()
         port = await self.listener.listen("127.0.0.1", 0, "transport.port", server_context(self.folder, self.key))
-        self.peer = Peer(self.key.node_id, "127.0.0.1", port)
+        self.peer = Peer(self.key.node_id, (Address("127.0.0.1", port),))
+        self.url = url_of(self.peer.addresses[0])
         return self
 
     async def __aexit__(self, *_):
@@ -114,7 +117,7 @@ async def send(node, *, content=None, headers=None, key=None, body=ASK, path="/b
     async with (
         aiohttp.ClientSession() as session,
         session.post(
-            f"{node.peer.url}{path}", data=io.BytesIO(content), headers=headers, ssl=client_context(node.key.node_id)
+            f"{node.url}{path}", data=io.BytesIO(content), headers=headers, ssl=client_context(node.key.node_id)
         ) as response,
     ):
         return response.status, json.decode(await response.read() or b"null"), response.headers
@@ -143,7 +146,7 @@ async def test_a_node_whose_clock_is_years_off_can_call_and_be_called(tmp_path, 
 
 async def test_a_node_that_was_restarted_is_called_with_its_new_epoch(village):
     assert await village.a.ask(village.b) == "water"
-    port = village.b.peer.port
+    port = village.b.peer.addresses[0].port
     await village.b.listener.close()
     village.b.clock.jump(TWENTY_YEARS_S)
     reborn = Node(b"b", village.folder, village.members, now=village.b.clock.now())
@@ -299,7 +302,7 @@ async def test_a_caller_above_its_rate_is_told_when_to_come_back(village):
 
 async def test_one_address_cannot_make_the_node_verify_without_end(village):
     outcomes = []
-    url, tls = f"{village.b.peer.url}/bus/v1/call", client_context(village.b.key.node_id)
+    url, tls = f"{village.b.url}/bus/v1/call", client_context(village.b.key.node_id)
     async with aiohttp.ClientSession() as session:
         for _ in range(1000):
             async with session.post(url, data=b"{}", ssl=tls) as response:
@@ -315,7 +318,7 @@ async def test_the_manifest_answers_the_challenge_and_lists_what_others_may_call
     assert manifest.node_id == village.b.key.node_id
     assert manifest.display_name == "Linde 4"
     assert [(item.name, item.version) for item in manifest.capabilities] == [("rag.query", "1.0"), ("llm.chat", "1.0")]
-    assert manifest.endpoints[0].port == village.b.peer.port
+    assert manifest.endpoints[0].port == village.b.peer.addresses[0].port
     assert manifest.epoch
 
 
@@ -324,7 +327,7 @@ async def test_the_manifest_answers_the_challenge_and_lists_what_others_may_call
 )
 async def test_a_challenge_is_short_and_printable(village, challenge, status):
     async with aiohttp.ClientSession() as session:
-        url, tls = f"{village.b.peer.url}/manifest?challenge={challenge}", client_context(village.b.key.node_id)
+        url, tls = f"{village.b.url}/manifest?challenge={challenge}", client_context(village.b.key.node_id)
         async with session.get(url, ssl=tls) as response:
             content = await response.read()
     assert response.status == status
@@ -333,7 +336,7 @@ async def test_a_challenge_is_short_and_printable(village, challenge, status):
 
 
 async def test_a_node_that_answers_in_anothers_place_learns_nothing(village):
-    impostor = Peer(village.a.key.node_id, "127.0.0.1", village.b.peer.port)
+    impostor = Peer(village.a.key.node_id, village.b.peer.addresses)
     with pytest.raises(errors.InvalidSignature):
         await village.a.client.call(impostor, "rag.query", "1.0", ASK)
     assert village.b.library.calls == []
@@ -356,7 +359,7 @@ async def test_a_node_that_is_gone_is_unavailable(village):
 async def test_every_other_route_is_refused_in_json(village, method, path, status, code):
     async with aiohttp.ClientSession() as session:
         tls = client_context(village.b.key.node_id)
-        async with session.request(method, f"{village.b.peer.url}{path}", ssl=tls) as response:
+        async with session.request(method, f"{village.b.url}{path}", ssl=tls) as response:
             body = json.decode(await response.read())
     assert (response.status, body["error"]) == (status, code)
     assert response.headers["X-HearthNet-From"] == village.b.key.node_id
@@ -366,5 +369,5 @@ async def test_every_other_route_is_refused_in_json(village, method, path, statu
 async def test_health_and_readiness_need_no_signature(village, path):
     async with aiohttp.ClientSession() as session:
         tls = client_context(village.b.key.node_id)
-        async with session.get(f"{village.b.peer.url}{path}", ssl=tls) as response:
+        async with session.get(f"{village.b.url}{path}", ssl=tls) as response:
             assert response.status == 200

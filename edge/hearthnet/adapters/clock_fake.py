@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import heapq
 from itertools import count
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hearthnet.ports import Clock
 
 
 class FakeClock:
@@ -59,6 +63,27 @@ class FakeClock:
         passed = max(0.0, to - self._monotonic)
         self._monotonic += passed
         self._now += passed
+
+
+class SkewedClock:
+    """The clock of one node among others: its wall clock is wrong, its boot was at another time."""
+
+    def __init__(self, true: Clock, *, wall_s: float = 0.0, boot_s: float = 0.0) -> None:
+        self._true = true
+        self.wall_s = wall_s
+        self._boot_s = boot_s
+
+    def now(self) -> float:
+        """What this node believes."""
+        return self._true.now() + self.wall_s
+
+    def monotonic(self) -> float:
+        """Seconds since its own arbitrary point."""
+        return self._true.monotonic() + self._boot_s
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait as long as everybody else."""
+        await self._true.sleep(seconds)
 
 
 async def _settle() -> None:

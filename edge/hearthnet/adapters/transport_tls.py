@@ -1,22 +1,18 @@
-"""TLS 1.3 between nodes: a certificate made from the node key, pinned to the NodeID that is called (X01, decision 3).
+"""Calls to other nodes over TLS 1.3, pinned to the NodeID that is called (X01, decision 3).
 
-No authority and no date is asked. The handshake proves that the other side holds the key of its certificate; `pin`
-compares that key with the NodeID before a byte of the call leaves. Calls are signed, and fresh without clocks
-(decision 26).
+Calls are signed, and fresh without clocks (decision 26). What the sockets do stands in `tls_context`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
-from msgspec import Struct
 
-from hearthnet.adapters.certificate import make_certificate, node_id_in
+from hearthnet.adapters.tls_context import client_context
 from hearthnet.base.constants import REQUEST_MAX_BYTES, RPC_DEFAULT_TIMEOUT_S
 from hearthnet.base.errors import (
     BadRequest,
@@ -24,12 +20,11 @@ from hearthnet.base.errors import (
     Expired,
     HearthNetError,
     InvalidSignature,
-    KeyFileError,
     Unavailable,
 )
 from hearthnet.wire import canonical
+from hearthnet.wire.exchange import EXCHANGE_NAME, EXCHANGE_VERSION, sign_exchange
 from hearthnet.wire.frame import SseDecoder
-from hearthnet.wire.identity import public_key_of
 from hearthnet.wire.manifest import NodeManifest, open_node_manifest
 from hearthnet.wire.reply import ErrorBody, needs_verified_reply, open_reply, verify_reply
 from hearthnet.wire.rpc import HEADER_PREFIX, CallHead, SignedCall, sign_call
@@ -38,10 +33,9 @@ from hearthnet.wire.timestamp import format_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
-    from pathlib import Path
 
     from hearthnet.base.types import CommunityID, NodeID
-    from hearthnet.ports import Clock
+    from hearthnet.ports import Address, Clock, Peer
     from hearthnet.wire.canonical import JsonObject
     from hearthnet.wire.frame import StreamFrame
     from hearthnet.wire.identity import KeyPair
@@ -49,59 +43,21 @@ if TYPE_CHECKING:
 EPOCH_HEADER: Final = f"{HEADER_PREFIX}Epoch"
 _PEERS_MAX = 1024
 _CONNECT_WITHIN_S = 10.0
-
-CERTIFICATE_NAME = "server.crt"
-SECRET_NAME = "server.key"  # noqa: S105  a file name
-
-
-def server_context(folder: Path, key: KeyPair) -> ssl.SSLContext:
-    """What a node listens with; makes the files in `folder` when they are missing or another key's."""
-    certificate, secret = folder / CERTIFICATE_NAME, folder / SECRET_NAME
-    try:
-        if not _is_own(certificate, key) or not secret.exists():
-            _write_files(folder, key)
-        secret.chmod(0o600)
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.num_tickets = 0  # no resumption: every connection proves the key
-        try:
-            context.load_cert_chain(certificate, secret)
-        except ssl.SSLError:  # the key file is damaged or another's: both follow from the node key
-            _write_files(folder, key)
-            context.load_cert_chain(certificate, secret)
-    except OSError as error:
-        raise KeyFileError(f"{folder}: {error.strerror}", fix="make the folder writable for the node") from error
-    return context
+_NEXT_ADDRESS_AFTER_S = 3.0  # of several addresses one that is silent is passed over sooner
+_CALL_PATH = "/bus/v1/call"
 
 
-def client_context(peer: NodeID) -> ssl.SSLContext:
-    """What a node calls `peer` with; another key fails the handshake with `ssl.SSLCertVerificationError`."""
-    public_key_of(peer)
-    context = _PinnedContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.pin = peer
-    return context
-
-
-class Peer(Struct, frozen=True):
-    """Where a node is reached, and who it must be."""
-
-    node_id: NodeID
-    host: str
-    port: int
-
-    @property
-    def url(self) -> str:
-        """Its address."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"https://{host}:{self.port}"
+def url_of(address: Address) -> str:
+    """Where HTTPS reaches an address."""
+    host = f"[{address.host.replace('%', '%25')}]" if ":" in address.host else address.host
+    return f"https://{host}:{address.port}"
 
 
 class PeerClient:
-    """Calls to other nodes; close it at the end.
+    """Implements `ports.Transport`; close it at the end.
 
-    A call that the other side finds stale is signed once more with the epoch that came with the refusal, so that two
-    nodes whose clocks are years apart understand each other. Raises what the other node answered; Unavailable when it
-    cannot be reached, InvalidSignature when another node answers in its place.
+    What the other side finds stale is signed once more with the epoch that came with the refusal, so that two nodes
+    whose clocks are years apart understand each other.
     """
 
     def __init__(self, key: KeyPair, community: CommunityID, clock: Clock, new_id: Callable[[], str]) -> None:
@@ -111,6 +67,7 @@ class PeerClient:
         self._new_id = new_id
         self._epochs: dict[NodeID, str] = {}
         self._contexts: dict[NodeID, ssl.SSLContext] = {}
+        self._answered_at: dict[NodeID, Address] = {}
         self._session: aiohttp.ClientSession | None = None
 
     async def call(
@@ -119,7 +76,7 @@ class PeerClient:
         """The reply `{output, meta}`."""
         with _translated(peer):
             async with asyncio.timeout(timeout_s):
-                call, response = await self._send(peer, capability, version, body)
+                call, response = await self._send_call(peer, capability, version, body)
                 content = await _read(response)
         return self._believe(peer, call, response, content)
 
@@ -128,7 +85,7 @@ class PeerClient:
     ) -> AsyncGenerator[StreamFrame, None]:
         """The frames of a streamed reply up to its terminal one; closing it cancels the call there."""
         with _translated(peer):
-            call, response = await self._send(peer, capability, version, body)
+            call, response = await self._send_call(peer, capability, version, body)
             if response.content_type != "text/event-stream":
                 self._believe(peer, call, response, await _read(response))
                 raise BadRequest(f"{capability} does not stream its reply")
@@ -144,18 +101,33 @@ class PeerClient:
             finally:
                 response.close()
 
+    async def request(self, peer: Peer, path: str, content: bytes, timeout_s: float = RPC_DEFAULT_TIMEOUT_S) -> bytes:
+        """What the partner's endpoint answers."""
+
+        def sign() -> SignedCall:
+            head = self._head(peer, EXCHANGE_NAME, EXCHANGE_VERSION)
+            return sign_exchange(self._key, head, path, content)
+
+        with _translated(peer):
+            async with asyncio.timeout(timeout_s):
+                _, response = await self._send(peer, path, content, sign, "application/octet-stream")
+                answer = await _read(response)
+        if response.status != 200:
+            raise _refusal_in(response.status, answer)
+        return answer
+
     async def manifest(self, peer: Peer) -> NodeManifest:
         """What the node says about itself now; the challenge proves the now."""
         challenge = self._new_id()
         with _translated(peer):
             async with asyncio.timeout(RPC_DEFAULT_TIMEOUT_S):
-                url = f"{peer.url}/manifest?challenge={challenge}"
-                response = await self._open_session().get(url, ssl=self._context(peer.node_id))
+                response = await self._reach(peer, "GET", f"/manifest?challenge={challenge}")
                 content = await _read(response)
+        if response.status != 200:
+            raise _refusal_in(response.status, content)
         found = open_node_manifest(content, now=None, challenge=challenge)
         if found.node_id != peer.node_id:
             raise InvalidSignature("the manifest is another node's")
-        self._remember(peer, response)
         return found
 
     async def close(self) -> None:
@@ -163,33 +135,62 @@ class PeerClient:
         if self._session is not None:
             await self._session.close()
 
-    async def _send(
+    async def _send_call(
         self, peer: Peer, capability: str, version: str, body: JsonObject
     ) -> tuple[SignedCall, aiohttp.ClientResponse]:
-        content = canonical.encode(body)
+        def sign() -> SignedCall:
+            return sign_call(self._key, self._head(peer, capability, version), body)
+
+        return await self._send(peer, _CALL_PATH, canonical.encode(body), sign, "application/json")
+
+    async def _send(
+        self, peer: Peer, path: str, content: bytes, sign: Callable[[], SignedCall], media: str
+    ) -> tuple[SignedCall, aiohttp.ClientResponse]:
         if len(content) > REQUEST_MAX_BYTES:
-            raise BadRequest(f"{len(content)} bytes of JSON, at most {REQUEST_MAX_BYTES} are read")
-        call, response = await self._post(peer, capability, version, body, content)
+            raise BadRequest(f"{len(content)} bytes, at most {REQUEST_MAX_BYTES} are read")
+        call = sign()
+        response = await self._post(peer, path, content, call, media)
         if response.status == Expired.status and call.head.epoch != self._epochs.get(peer.node_id, ""):
             await response.read()
-            call, response = await self._post(peer, capability, version, body, content)
+            call = sign()
+            response = await self._post(peer, path, content, call, media)
         return call, response
 
     async def _post(
-        self, peer: Peer, capability: str, version: str, body: JsonObject, content: bytes
-    ) -> tuple[SignedCall, aiohttp.ClientResponse]:
-        head = CallHead(
+        self, peer: Peer, path: str, content: bytes, call: SignedCall, media: str
+    ) -> aiohttp.ClientResponse:
+        return await self._reach(peer, "POST", path, content, {**call.headers(), "Content-Type": media})
+
+    async def _reach(
+        self, peer: Peer, method: str, path: str, content: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> aiohttp.ClientResponse:
+        """The answer from the first address that can be reached; nothing was sent to those passed over."""
+        known = self._answered_at.get(peer.node_id)
+        addresses = sorted(peer.addresses, key=lambda address: address != known)
+        within_s = _CONNECT_WITHIN_S if len(addresses) == 1 else _NEXT_ADDRESS_AFTER_S
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=within_s)
+        failure: Exception = Unavailable("no address of the node is known")
+        for address in addresses:
+            try:
+                response = await self._open_session().request(
+                    method, url_of(address) + path, data=content, headers=headers, timeout=timeout,
+                    ssl=self._context(peer.node_id), allow_redirects=False,
+                )  # fmt: skip
+            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+                failure = error
+                continue
+            _remember(self._answered_at, peer.node_id, address)
+            if epoch := response.headers.get(EPOCH_HEADER, ""):
+                _remember(self._epochs, peer.node_id, epoch)
+            return response
+        raise failure
+
+    def _head(self, peer: Peer, capability: str, version: str) -> CallHead:
+        return CallHead(
             capability=capability, version=version, request_id=self._new_id(), sender=self._key.node_id,
             community=self._community, timestamp=format_time(self._clock.now()),
             epoch=self._epochs.get(peer.node_id, ""), to=peer.node_id,
         )  # fmt: skip
-        call = sign_call(self._key, head, body)
-        response = await self._open_session().post(
-            f"{peer.url}/bus/v1/call", data=content, ssl=self._context(peer.node_id),
-            headers={**call.headers(), "Content-Type": "application/json"},
-        )  # fmt: skip
-        self._remember(peer, response)
-        return call, response
 
     def _believe(self, peer: Peer, call: SignedCall, response: aiohttp.ClientResponse, content: bytes) -> JsonObject:
         """The reply's body after its signature was checked; raises the error it carries."""
@@ -205,24 +206,24 @@ class PeerClient:
             raise BadRequest("the reply is not an object")
         return body
 
-    def _remember(self, peer: Peer, response: aiohttp.ClientResponse) -> None:
-        if epoch := response.headers.get(EPOCH_HEADER, ""):
-            if len(self._epochs) >= _PEERS_MAX:
-                del self._epochs[next(iter(self._epochs))]
-            self._epochs[peer.node_id] = epoch
-
     def _context(self, node_id: NodeID) -> ssl.SSLContext:
-        if node_id not in self._contexts:
-            if len(self._contexts) >= _PEERS_MAX:
-                del self._contexts[next(iter(self._contexts))]
-            self._contexts[node_id] = client_context(node_id)
-        return self._contexts[node_id]
+        context = self._contexts.get(node_id)
+        if context is None:
+            context = client_context(node_id)
+            _remember(self._contexts, node_id, context)
+        return context
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_WITHIN_S)
-            self._session = aiohttp.ClientSession(timeout=timeout, auto_decompress=False)
+            self._session = aiohttp.ClientSession(auto_decompress=False)
         return self._session
+
+
+def _remember(known: dict[NodeID, Any], node_id: NodeID, value: Any) -> None:
+    """Keep a fact about a peer; the oldest goes when there are too many."""
+    if node_id not in known and len(known) >= _PEERS_MAX:
+        del known[next(iter(known))]
+    known[node_id] = value
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
@@ -249,55 +250,12 @@ def _translated(peer: Peer) -> Iterator[None]:
     try:
         yield
     except (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError) as error:
-        raise InvalidSignature(f"another node answers at {peer.host}:{peer.port}") from error
+        raise InvalidSignature(f"another node answers at {_places(peer)}") from error
     except TimeoutError as error:
-        raise CallTimeout(f"{peer.host}:{peer.port} did not answer in time") from error
+        raise CallTimeout(f"{_places(peer)} did not answer in time") from error
     except (aiohttp.ClientError, OSError) as error:
-        raise Unavailable(f"{peer.host}:{peer.port} cannot be reached: {type(error).__name__}") from error
+        raise Unavailable(f"{_places(peer)} cannot be reached: {type(error).__name__}") from error
 
 
-class _PinnedObject(ssl.SSLObject):
-    """A connection whose handshake fails unless the peer's key is the one that was meant."""
-
-    def do_handshake(self) -> None:
-        super().do_handshake()
-        certificate = self.getpeercert(binary_form=True)
-        try:
-            found = node_id_in(certificate or b"")
-        except BadRequest as error:
-            raise ssl.SSLCertVerificationError(1, error.detail) from error
-        pin = self.context.pin  # type: ignore[attr-defined]  # made by client_context only
-        if found != pin:
-            raise ssl.SSLCertVerificationError(1, f"this is {found}, not {pin}")
-
-
-class _PinnedContext(ssl.SSLContext):
-    """Verifies by key alone."""
-
-    pin: NodeID
-
-    def __init__(self, *_: Any) -> None:
-        self.check_hostname = False
-        self.verify_mode = ssl.CERT_NONE  # the pin verifies; dates and names do not
-        self.minimum_version = ssl.TLSVersion.TLSv1_3
-        self.sslobject_class = _PinnedObject
-
-
-def _is_own(path: Path, key: KeyPair) -> bool:
-    try:
-        return node_id_in(ssl.PEM_cert_to_DER_cert(path.read_text("ascii"))) == key.node_id
-    except (FileNotFoundError, ValueError, BadRequest):
-        return False
-
-
-def _write_files(folder: Path, key: KeyPair) -> None:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    certificate, secret = make_certificate(key)
-    for name, data, mode in ((SECRET_NAME, secret, 0o600), (CERTIFICATE_NAME, certificate, 0o644)):
-        draft = folder / f".{name}.{os.getpid()}"
-        draft.unlink(missing_ok=True)
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(folder / name)
+def _places(peer: Peer) -> str:
+    return ", ".join(f"{address.host}:{address.port}" for address in peer.addresses)

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from hearthnet.base.paths import Paths
     from hearthnet.mesh.capability import Call, Caller
     from hearthnet.mesh.events import EventLog
-    from hearthnet.ports import Blobs, Clock, DocumentReader, Engines, Store, VectorIndex
+    from hearthnet.mesh.peer_server import MeshServer
+    from hearthnet.ports import Blobs, Clock, DocumentReader, Engines, Store, Transport, VectorIndex
 
 
 class Bus(Protocol):
@@ -65,3 +66,5 @@ class Services(Struct, frozen=True):
     reader: DocumentReader
     vectors: Callable[[int], VectorIndex]  # an empty index for vectors of this dimension
     events: EventLog | None = None  # the community's log; None only where a test needs none
+    transport: Transport | None = None  # the way to other nodes; None only where a test needs none
+    server: MeshServer | None = None  # what other nodes reach here; `serve` adds endpoints

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from msgspec import Struct
@@ -26,11 +26,12 @@ from hearthnet.base.errors import (
     NotImplementedHere,
 )
 from hearthnet.base.log import sanitise
-from hearthnet.base.types import CommunityID, NodeID, TraceID, TrustLevel
-from hearthnet.mesh.capability import Caller
+from hearthnet.base.types import TraceID, TrustLevel
 from hearthnet.mesh.community_roll import describe_community
 from hearthnet.mesh.limits import Plan, Rate, RateLimits
-from hearthnet.mesh.replies import encode_error, encode_frame, encode_reply
+from hearthnet.mesh.peer_server import Community, MeshServer
+from hearthnet.mesh.replies import encode_error
+from hearthnet.ports import Address, Sender
 from hearthnet.web import observe
 from hearthnet.web.door import DOOR, Door
 from hearthnet.web.node_manifest import write_manifest
@@ -38,6 +39,7 @@ from hearthnet.web.payload import read_bytes
 from hearthnet.web.sse import send_events
 from hearthnet.wire import canonical
 from hearthnet.wire.community_manifest import sign_community_manifest
+from hearthnet.wire.exchange import open_exchange, verify_exchange
 from hearthnet.wire.frame import StreamFrame, encode_sse
 from hearthnet.wire.replay import ReplayGuard
 from hearthnet.wire.reply import ReplyHead, sign_reply
@@ -52,22 +54,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_CHALLENGE_MAX_CHARS = 64
 _ADDRESS_RATE = Rate(RATE_LIMIT_TOTAL_SOFT_RPS, RATE_LIMIT_TOTAL_HARD_RPS)
-
-
-class Trusts(Protocol):
-    """Who belongs to the community: `EventLog.members`."""
-
-    def trust(self, node_id: NodeID) -> TrustLevel:
-        """How far a node is trusted; `UNKNOWN` for strangers; raises Revoked for who was removed."""
-
-
-class Community(Protocol):
-    """The community of this node: the event log."""
-
-    community: CommunityID
-    members: Any  # Trusts
 
 
 class NodeDoor(Struct, frozen=True):
@@ -75,6 +62,7 @@ class NodeDoor(Struct, frozen=True):
 
     key: KeyPair
     community: Community
+    server: MeshServer
     guard: ReplayGuard
     addresses: RateLimits
     metrics: Metrics
@@ -84,19 +72,31 @@ NODE_DOOR: web.AppKey[NodeDoor] = web.AppKey("node_door")
 CALL: web.RequestKey[SignedCall] = web.RequestKey("call", SignedCall)
 
 
-def build_node_app(door: Door, key: KeyPair, community: Community, metrics: Metrics) -> web.Application:
-    """The application for other nodes."""
+def build_node_app(
+    door: Door, key: KeyPair, community: Community, metrics: Metrics, server: MeshServer | None = None
+) -> web.Application:
+    """The application for other nodes; endpoints of the node's own are added with `MeshServer.serve`."""
     app = web.Application(middlewares=[_answer_errors])
     app[DOOR] = door
     guard = ReplayGuard(secrets.token_bytes(32), door.services.clock.now())
     addresses = RateLimits(Plan(_ADDRESS_RATE, _ADDRESS_RATE), on_drop=lambda _: metrics.count_limited("any", "hard"))
-    app[NODE_DOOR] = NodeDoor(key, community, guard, addresses, metrics)
+    server = server or MeshServer(door.bus, community, door.services.clock)
+
+    def write(challenge: str, reached_at: Address | None) -> bytes:
+        here = None if reached_at is None else (reached_at.host, reached_at.port)
+        return write_manifest(
+            door, key, community.community, epoch=guard.epoch, challenge=challenge, reached_at=here
+        )  # fmt: skip
+
+    server.write_manifest = write
+    app[NODE_DOOR] = NodeDoor(key, community, server, guard, addresses, metrics)
     app.router.add_post("/bus/v1/call", handle_bus_call)
     app.router.add_get("/bus/v1/call", refuse_web_socket)
     app.router.add_get("/manifest", show_manifest)
     app.router.add_get("/community/manifest", show_community)
     app.router.add_get("/health", observe.health)
     app.router.add_get("/ready", observe.ready)
+    app.router.add_post("/{path:.+}", handle_exchange)
     app.on_response_prepare.append(_add_headers)
     return app
 
@@ -109,14 +109,24 @@ async def handle_bus_call(request: web.Request) -> web.StreamResponse:
     verify_call(call, receiver=node.key.node_id)
     request[CALL] = call  # from here on errors are signed
     node.guard.admit(call.head, door.services.clock.now())
-    caller = _caller_of(call, node.community, request.remote)
+    sender = _sender_of(call, request)
     name = f"{call.head.capability}@{call.head.version}"
     trace_id = TraceID(call.head.request_id)
-    if any(entry.descriptor.streams for entry in door.bus.find(name)):
-        frames = door.bus.handle_stream(name, content, caller=caller, trace_id=trace_id)
+    if node.server.streams(name):
+        frames = node.server.answer_stream(sender, name, content, trace_id)
         return await send_events(request, frames, _Events())
-    answer = await door.bus.handle_call(name, content, caller=caller, trace_id=trace_id)
-    return _signed(request, 200, encode_reply(answer))
+    return _signed(request, 200, await node.server.answer(sender, name, content, trace_id))
+
+
+async def handle_exchange(request: web.Request) -> web.StreamResponse:
+    """`POST` of bytes to an endpoint of the node itself, `/sync/v2/reconcile` and the like."""
+    door, node = request.app[DOOR], request.app[NODE_DOOR]
+    content = await read_bytes(request)
+    call = open_exchange(request.headers.items(), request.path, content)
+    verify_exchange(call, receiver=node.key.node_id)
+    node.guard.admit(call.head, door.services.clock.now())
+    answer = await node.server.exchange(_sender_of(call, request), request.path, content)
+    return web.Response(body=answer, content_type="application/octet-stream")
 
 
 async def refuse_web_socket(_request: web.Request) -> web.StreamResponse:
@@ -127,15 +137,9 @@ async def refuse_web_socket(_request: web.Request) -> web.StreamResponse:
 
 async def show_manifest(request: web.Request) -> web.StreamResponse:
     """`GET /manifest?challenge=`: the signed manifest; the challenge comes back in it, which proves it is of now."""
-    node = request.app[NODE_DOOR]
-    challenge = request.query.get("challenge", "")
-    if len(challenge) > _CHALLENGE_MAX_CHARS or not (challenge.isascii() and challenge.isprintable()):
-        raise BadRequest(f"a challenge has at most {_CHALLENGE_MAX_CHARS} printable characters")
     here = request.transport.get_extra_info("sockname") if request.transport is not None else None
-    body = write_manifest(
-        request.app[DOOR], node.key, node.community.community, epoch=node.guard.epoch, challenge=challenge,
-        reached_at=(here[0], here[1]) if isinstance(here, tuple) else None,
-    )  # fmt: skip
+    reached_at = Address(here[0], here[1]) if isinstance(here, tuple) else None
+    body = request.app[NODE_DOOR].server.manifest(request.query.get("challenge", ""), reached_at)
     return web.Response(body=body, content_type="application/json")
 
 
@@ -148,14 +152,8 @@ async def show_community(request: web.Request) -> web.StreamResponse:
     return web.Response(body=body, content_type="application/json")
 
 
-def _caller_of(call: SignedCall, community: Community, address: str | None) -> Caller:
-    """Who calls; strangers share the limits of their address, because keys cost nothing."""
-    sender = call.head.sender
-    trust = TrustLevel.UNKNOWN
-    if call.head.community == community.community:
-        members: Trusts = community.members
-        trust = members.trust(sender)
-    return Caller(sender, trust, sender if trust is not TrustLevel.UNKNOWN else f"address:{address}")
+def _sender_of(call: SignedCall, request: web.Request) -> Sender:
+    return Sender(call.head.sender, call.head.community, request.remote or "")
 
 
 class _Events:
@@ -164,9 +162,9 @@ class _Events:
     def __init__(self) -> None:
         self._seq = 0
 
-    def frame(self, frame: Any) -> bytes:
+    def frame(self, frame: tuple[str, bytes]) -> bytes:
         """One event."""
-        return self._event(*encode_frame(frame))
+        return self._event(*frame)
 
     def fault(self, error: HearthNetError) -> bytes:
         """The terminal error event."""
@@ -197,7 +195,8 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
             node.metrics.count("hearthnet_signature_failures_total", error.code)
         return _refused(request, error)
     except web.HTTPException as fault:
-        unknown = fault.status == 404
+        elsewhere = isinstance(fault, web.HTTPMethodNotAllowed) and fault.allowed_methods == {"POST"}
+        unknown = fault.status == 404 or elsewhere  # every path takes POSTs, for endpoints that are served later
         return _refused(request, NotFound("there is no such route") if unknown else BadRequest(fault.reason))
     except Exception:  # the supervisor of all requests
         log.exception("unhandled error in %s", sanitise(request.path, 100))

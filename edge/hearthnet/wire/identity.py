@@ -34,10 +34,14 @@ class Domain(Enum):
     EVENT = "hearthnet/event/2"
     CALL = "hearthnet/rpc/1"
     REPLY = "hearthnet/rpc-reply/1"
+    EXCHANGE = "hearthnet/exchange/1"
     NODE_MANIFEST = "hearthnet/node-manifest/1"
     COMMUNITY_MANIFEST = "hearthnet/community-manifest/1"
     SNAPSHOT = "hearthnet/snapshot/1"
     EXPORT = "hearthnet/export/1"
+    CO_SIGNATURE = "hearthnet/co-signature/1"
+    INVITE = "hearthnet/invite/1"
+    INVITE_PROOF = "hearthnet/invite-proof/1"
 
 
 class KeyPair:

@@ -81,8 +81,13 @@ def sign_call(key: KeyPair, head: CallHead, body: JsonObject) -> SignedCall:
 
 def open_call(headers: Iterable[tuple[str, str]], content: bytes) -> SignedCall:
     """Read a call's headers and JSON body, without believing them yet; raises BadRequest, InvalidSignature."""
+    fields, signature = read_headers(headers)
+    return _opened({**fields, "body": canonical.decode(content)}, signature)
+
+
+def read_headers(headers: Iterable[tuple[str, str]]) -> tuple[dict[str, str], str]:
+    """The fields of the head and the signature, neither checked yet; raises BadRequest for one that stands twice."""
     fields: dict[str, str] = {}
-    signature = ""
     for name, value in headers:
         field = _FIELD_OF.get(name.lower())
         if name.lower() == _SIGNATURE_HEADER.lower():
@@ -93,7 +98,7 @@ def open_call(headers: Iterable[tuple[str, str]], content: bytes) -> SignedCall:
             raise BadRequest(f"the header {name} stands twice")
         fields[field] = value
     signature = fields.pop("signature", "")
-    return _opened({**fields, "body": canonical.decode(content)}, signature)
+    return fields, signature
 
 
 def open_envelope(envelope: JsonObject, signature: str) -> SignedCall:
