@@ -55,7 +55,7 @@ def test_call_reads_its_body_from_standard_input(running):
         (("call", "no.such@1.0"), 1, "not_found"),
         (("call", "rag.query", "--body", "{"), 1, "bad_request"),
         (("call", "rag.query", "--body", '{"query": 7}'), 1, "schema_mismatch"),
-        (("frobnicate",), 2, "invalid choice"),
+        (("frobnicate",), 2, "does not exist"),
         (("help", "no_such_code"), 1, "not_found"),
     ],
 )
@@ -145,3 +145,22 @@ def test_doctor_sees_the_running_node(running):
 def test_the_control_socket_is_private(running):
     mode = (running.home / "run" / "control.sock").stat().st_mode & 0o777
     assert mode == 0o600
+
+
+def test_a_search_without_a_corpus_looks_everywhere(running):
+    shown = running.run("rag", "query", "boil", "water", "-k", "2")
+    assert shown.returncode == 0
+    assert "Making water safe by boiling" in shown.stdout
+    found = json.loads(running.run("rag", "query", "boil", "water", "--json").stdout)["chunks"]
+    assert {chunk["corpus"] for chunk in found} == {"system"}
+
+
+def test_pair_says_when_no_phone_could_follow_the_link(running):
+    made = json.loads(running.run("pair", "--json").stdout)
+    assert made["local_only"] is True
+    assert made["url"].startswith("http://127.0.0.1:")
+    assert "HEARTHNET_UI_HOST=0.0.0.0" in running.run("pair").stderr
+
+
+def test_status_names_the_state_of_the_engines_in_words(running):
+    assert "ruht" in running.run("status", LANG="de_DE.UTF-8").stdout

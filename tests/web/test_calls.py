@@ -67,6 +67,23 @@ async def test_a_stream_is_gathered_for_who_accepts_json(http):
     assert "event" not in body["meta"]
 
 
+async def test_a_gathered_answer_tells_which_words_of_its_sources_it_took(http):
+    _, body, _ = await call(http, "/v1/call/llm.chat", {**CHAT, "params": {}})
+    taken = [
+        source["text"][start:end] for source in body["output"]["sources"] for start, end in source.get("quotes", ())
+    ]
+    assert taken
+    assert all(words in body["output"]["message"]["content"] for words in taken)
+
+
+@pytest.mark.parametrize("path", [CALL, "/v1/chat/completions", "/v1/embeddings"])
+async def test_a_body_that_is_too_large_is_413_at_every_door(http, path):
+    body = b'{"a":"%b"}' % (b"x" * 1_048_577)
+    status, body, _ = await call(http, path, body, headers={"Content-Type": "application/json"})
+    assert status == 413
+    assert "1048576 bytes" in str(body)
+
+
 async def test_a_gathered_continuation_is_text(http):
     _, body, _ = await call(http, "/v1/call/llm.complete", {"params": {"model": BARE}, "input": {"prompt": "Once"}})
     assert body["output"] == {"text": "Once and so on"}
@@ -149,7 +166,7 @@ BAD = {
 @pytest.mark.parametrize("name", BAD)
 async def test_bad_input_is_refused_with_a_reason_and_the_node_goes_on(http, name):
     status, body, _ = await call(http, CALL, BAD[name], headers={"Content-Type": "application/json"})
-    assert (status, body["error"] in ("bad_request", "schema_mismatch")) == (400, True)
+    assert (status, body["error"] in ("bad_request", "schema_mismatch")) == (413 if name == "oversized" else 400, True)
     assert body["message"]
     status, _, _ = await call(http, CALL, {"input": {"query": "water"}})
     assert status == 200
@@ -165,7 +182,7 @@ async def test_a_packed_bomb_is_stopped_at_the_limit(http):
     status, body, _ = await call(
         http, CALL, bomb, headers={"Content-Type": "application/json", "Content-Encoding": "gzip"}
     )
-    assert (status, body["message"]) == (400, "the body is larger than 1048576 bytes")
+    assert (status, body["message"]) == (413, "the body is larger than 1048576 bytes")
 
 
 async def test_a_body_that_is_not_packed_as_it_says_is_refused(http):

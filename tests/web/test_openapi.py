@@ -22,6 +22,9 @@ CROSS_FIELD = """
 [checks.positive_data_acceptance]
 expected-statuses = [200, 201, 202, 204, 404]
 
+[checks.negative_data_rejection]
+expected-statuses = [400, 401, 403, 404, 405, 413, 415, 422, 429]
+
 [[operations]]
 include-path-regex = "^/v1/(chat/completions|completions|embeddings|call/llm.*)$"
 checks.positive_data_acceptance.enabled = false

@@ -7,6 +7,7 @@ The zip holds consistent copies of the databases (sessions, tokens and pairing c
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import sqlite3
 import zipfile
@@ -46,7 +47,7 @@ def write_export(
 ) -> ExportManifest:
     """Write the zip to `target` (whole or not at all); `node` is (node id, unix seconds, version).
 
-    Raises DiskFull when there is no room; then nothing is left behind.
+    Raises DiskFull when there is no room, OSError when the folder cannot be written; then nothing is left behind.
     """
     partial = target.with_name(f".{target.name}.part")
     members: dict[str, str] = {}
@@ -62,6 +63,8 @@ def write_export(
             archive.writestr("manifest.sig", sign(encoded))
         partial.replace(target)
     except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
         raise DiskFull(f"cannot write {target}: {error.strerror}", fix="choose another folder with --out") from error
     finally:
         partial.unlink(missing_ok=True)

@@ -7,10 +7,14 @@ below it. `fault` tells whose mistake it is: `remote` = the caller's, `local` = 
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar, Final, Literal
 
 Retry = Literal["never", "backoff", "after", "idempotent"]
 Fault = Literal["local", "remote"]
+_SYSTEM_EXITS: Final = {
+    errno.EACCES: 4, errno.EPERM: 4, errno.ENOSPC: 5, errno.EDQUOT: 5, errno.EROFS: 5, errno.EIO: 5,
+}  # fmt: skip
 
 
 class HearthNetError(Exception):
@@ -41,6 +45,12 @@ class SchemaMismatch(BadRequest):
     """The request is well formed but does not fit the capability's schema."""
 
     code = "schema_mismatch"
+
+
+class TooLarge(BadRequest):
+    """The body or file is larger than this door takes (RFC 9110 15.5.14)."""
+
+    status: ClassVar[int] = 413
 
 
 class WrongMethod(BadRequest):
@@ -162,7 +172,7 @@ class StartupError(HearthNetError):
     """The node cannot start; `exit_code` follows the specification's M12 table."""
 
     code = "startup"
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
 
 
 class ConfigError(StartupError):
@@ -201,6 +211,17 @@ class NoRunningNode(StartupError):
 
     code = "no_running_node"
     exit_code = 3
+
+
+class SystemRefused(StartupError):
+    """The operating system refused a file, folder or socket; `exit_code` tells permission (4) and disk (5) apart."""
+
+    code = "system_refused"
+
+    def __init__(self, fault: OSError) -> None:
+        place = f"{fault.filename}: " if fault.filename else ""
+        super().__init__(f"{place}{fault.strerror or fault}")
+        self.exit_code = _SYSTEM_EXITS.get(fault.errno or 0, 1)
 
 
 class StoreCorrupt(StartupError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,16 +32,17 @@ def run_command(name: str, options: argparse.Namespace, console: Console) -> int
 
 def _pair(options: argparse.Namespace, console: Console) -> int:
     made = console.client.post("/v1/pair", {"role": options.role})
-    port = console.client.get("/v1/status")["ui_port"]
-    url = f"http://{socket.gethostname()}:{port}{made['path']}"
     if console.as_json:
-        console.data(made | {"url": url})
+        console.data(made)
         return 0
+    url = made["url"]
     import segno
 
     segno.make(url, error="q").terminal(compact=True)
     console.line(url)
     console.note(console.t("cli.pair.once", minutes=made["expires_in_seconds"] // 60))
+    if made["local_only"]:
+        console.note(console.t("cli.pair.local_only"))
     return 0
 
 

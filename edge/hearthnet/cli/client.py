@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import http.client
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from hearthnet.base.errors import NoRunningNode, error_from_wire
+from hearthnet.base.errors import CallTimeout, NoRunningNode, error_from_wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+_STOPPED: Final = "the node stopped before the answer was complete"
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -62,15 +64,23 @@ class NodeClient:
             return msgspec.json.decode(self._request("POST", path, stream, content_type).read())
 
     def frames(self, path: str, body: object) -> Iterator[Any]:
-        """Decoded `data:` objects of a server-sent event stream."""
+        """Decoded `data:` objects of a server-sent event stream; raises NoRunningNode when it breaks off."""
         data = body if isinstance(body, bytes) else msgspec.json.encode(body)
         response = self._request("POST", path, data, accept="text/event-stream")
         if response.headers.get_content_type() != "text/event-stream":
             yield msgspec.json.decode(response.read())
             return
-        for line in response:
-            if line.startswith(b"data:"):
-                yield msgspec.json.decode(line[5:].strip())
+        ended = False
+        try:
+            for line in response:
+                if line.startswith(b"data:"):
+                    frame = msgspec.json.decode(line[5:].strip())
+                    ended = frame.get("event") in ("done", "error")
+                    yield frame
+        except (OSError, http.client.HTTPException) as fault:
+            raise NoRunningNode(_STOPPED, fix="hearthnet log") from fault
+        if not ended:
+            raise NoRunningNode(_STOPPED, fix="hearthnet log")
 
     def _request(
         self, method: str, path: str, body: Any, content_type: str = "application/json", accept: str = ""
@@ -86,6 +96,13 @@ class NodeClient:
             response = connection.getresponse()
         except (FileNotFoundError, ConnectionRefusedError) as fault:
             raise NoRunningNode(f"no node answers at {self._socket}", fix="hearthnet run") from fault
+        except (ConnectionError, http.client.HTTPException) as fault:
+            raise NoRunningNode(_STOPPED, fix="hearthnet log") from fault
+        except TimeoutError as fault:
+            raise CallTimeout(f"the node did not answer within {self._timeout_s:g} s") from fault
+        except OSError as fault:
+            fault.filename = fault.filename or str(self._socket)
+            raise
         if response.status >= 400:
             raise _error_of(response.read())
         return response

@@ -82,7 +82,7 @@ def _erase(options: argparse.Namespace, console: Console) -> int:
         if console.as_json:
             console.data({"would_erase": [str(path) for path in doomed]})
         else:
-            console.line("\n".join(str(path) for path in doomed))
+            console.line("\n".join(str(path) for path in doomed) or console.t("cli.erase.nothing"))
         return 0
     held = lock.HomeLock(console.paths.lock_file)
     try:

@@ -34,7 +34,8 @@ def add_arguments(name: str, parser: argparse.ArgumentParser, t: Texts) -> None:
     reindex = verbs.add_parser("reindex", help=t("cli.rag.reindex"))
     delete = verbs.add_parser("delete", help=t("cli.rag.delete"))
     delete.add_argument("doc_cid", help=t("cli.opt.doc_cid"))
-    for verb in (ingest, query, reindex, delete):
+    query.add_argument("--corpus", default="", help=t("cli.opt.corpus_all"))
+    for verb in (ingest, reindex, delete):
         verb.add_argument("--corpus", default="personal", help=t("cli.opt.corpus"))
 
 
@@ -67,10 +68,12 @@ def _ask(options: argparse.Namespace, console: Console) -> int:
         console.data({"frames": frames})
         return 0
     console.line()
-    sources: list[Any] = next((f["sources"] for f in frames if f.get("event") == "sources"), [])
-    for source in sources:
-        console.line(console.paint(f"[{source['number']}] {source['title']}", "bold"))
-    done = frames[-1] if frames else {}
+    done = frames[-1]
+    cited = {number for frame in frames if frame.get("event") == "token" for number in frame["cites"]}
+    sources: list[Any] = next((f["sources"] for f in reversed(frames) if f.get("event") == "sources"), [])
+    for source in sources:  # a refusal names the nearest, an answer what it cites
+        if source["number"] in cited or done.get("tier") == "not_in_library":
+            console.line(console.paint(f"[{source['number']}] {source['title']}", "bold"))
     if done.get("event") == "done":
         console.note(
             " · ".join(filter(None, (console.t(f"tier.{done['tier']}"), done["model"], f"{done['ms'] / 1000:.1f} s")))
@@ -126,11 +129,22 @@ def _ingest(options: argparse.Namespace, console: Console) -> int:
 
 def _query(options: argparse.Namespace, console: Console) -> int:
     request = {"query": " ".join(options.text), "k": options.k}
-    found = _call(console, "rag.query@1.0", {"corpus": options.corpus}, request)["chunks"]
+    corpora = [options.corpus] if options.corpus else [
+        corpus["name"] for corpus in _call(console, "rag.list_corpora@1.0", {}, {})["corpora"] if corpus["docs"]
+    ]  # fmt: skip
+    found = [
+        chunk | {"corpus": corpus}
+        for corpus in corpora
+        for chunk in _call(console, "rag.query@1.0", {"corpus": corpus}, request)["chunks"]
+    ]
     if console.as_json:
         console.data({"chunks": found})
         return 0
-    for chunk in found:
+    if not found:
+        console.note(console.t("library.search.none", words=request["query"]))
+    for corpus, chunk in ((chunk["corpus"], chunk) for chunk in found):
+        if len(corpora) > 1 and chunk["rank"] == 1:
+            console.line(console.paint(corpus, "bold"))
         console.line(f"{chunk['rank']}. {chunk['metadata']['doc_title']}  {chunk['score']:.3f}")
         console.line(f"   {' '.join(chunk['text'].split())[:160]}")
     return 0

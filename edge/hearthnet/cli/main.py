@@ -11,10 +11,11 @@ import os
 import sys
 from typing import TYPE_CHECKING, Final
 
-from hearthnet.base.errors import HearthNetError
+from hearthnet.base.errors import HearthNetError, SystemRefused
 from hearthnet.base.paths import resolve_paths
 from hearthnet.cli.client import NodeClient
 from hearthnet.cli.output import Console
+from hearthnet.cli.parsing import speak
 from hearthnet.web.i18n import load_texts
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def language_of(environ: dict[str, str]) -> str:
 
 def build_parser(texts: Texts, chosen: str | None) -> argparse.ArgumentParser:
     """The parser with all command names; only the chosen command's module is imported (None = all)."""
+    speak(texts)
     parser = argparse.ArgumentParser(
         prog="hearthnet", description=texts("cli.about"), epilog=texts("cli.exit_codes"), add_help=True
     )
@@ -78,16 +80,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     module = importlib.import_module(f"hearthnet.cli.{COMMANDS[options.command]}")
     try:
         result: int = module.run_command(options.command, options, console)
-    except HearthNetError as error:
-        if "--debug" in given:
-            raise
-        console.fail(error)
-        return exit_code(error)
     except KeyboardInterrupt:
         return 2
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except (HearthNetError, OSError) as fault:
+        if "--debug" in given:
+            raise
+        error = fault if isinstance(fault, HearthNetError) else SystemRefused(fault)
+        console.fail(error)
+        return exit_code(error)
     return result
 
 

@@ -86,7 +86,8 @@ def _status(_options: argparse.Namespace, console: Console) -> int:
         console.data(state)
         return 0
     t = console.t
-    console.line(f"{console.paint(state['name'], 'bold')}  {state['letters']}  {state['short_id']}")
+    letters = "" if state["letters"] in state["name"] else f"  {state['letters']}"
+    console.line(f"{console.paint(state['name'], 'bold')}{letters}  {state['short_id']}")
     minutes = state["uptime_seconds"] // 60
     console.line(t("cli.status.up", hours=minutes // 60, minutes=minutes % 60, version=state["version"]))
     console.line(t("cli.status.pages", url=f"http://127.0.0.1:{state['ui_port']}"))
@@ -96,7 +97,7 @@ def _status(_options: argparse.Namespace, console: Console) -> int:
     for engine in state["engines"]:
         mark = "fail" if engine["state"] in ("absent", "backing_off") else "ok"
         detail = f" · {engine['detail']}" if engine["detail"] else ""
-        console.line(f"  {console.paint(engine['state'], mark)} {engine['name']}{detail}")
+        console.line(f"  {engine['name']}: {console.paint(t('engine.' + engine['state']), mark)}{detail}")
     for notice in state["notices"]:
         console.line(console.paint(t(notice), "warn"))
     return 0

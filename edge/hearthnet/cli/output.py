@@ -66,9 +66,11 @@ class Console:
         self.note(self.paint(self.t.find(f"error.{error.code}.what", error.code), "fail"))
         if error.detail and error.detail != error.code:
             self.note(f"  {error.detail}")
-        advice = error.fix or self.t.find(f"error.{error.code}.do", "")
+        advice = self.t.find(f"cli.do.{error.code}", "") or self.t.find(f"error.{error.code}.do", "")
         if advice:
             self.note(f"  {self.t('cli.do')} {advice}")
+        if error.fix:
+            self.note(f"  {self.t('cli.fix')} {error.fix}")
         self.note(f"  {self.t('cli.code')} {error.code}")
 
     def confirm(self, question: str) -> bool:

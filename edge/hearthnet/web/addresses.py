@@ -36,6 +36,13 @@ def base_url(request: web.Request) -> str:
     return f"{request.scheme}://{host}"
 
 
+def device_url(request: web.Request) -> str:
+    """The address of the pages for another device, when the request itself came by no address (control socket)."""
+    door = door_of(request)
+    name = "127.0.0.1" if is_local_only(request) else lan_address() or socket.gethostname()
+    return f"http://{name}:{door.extras.get('ui_port', door.config.ui.port)}"
+
+
 def lan_address() -> str:
     """This machine's address in its network; empty without one."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from hearthnet.base.types import Role
 from hearthnet.mesh.doctor import count_faults
 from hearthnet.ports import EngineStatus, ModelInfo
+from hearthnet.web.addresses import device_url, is_local_only
 from hearthnet.web.door import door_of
 from hearthnet.web.payload import read_body, reply
 from hearthnet.web.routing import Contract, RouteTable
@@ -49,6 +50,8 @@ class PairReply(Struct, frozen=True):
     code: str
     path: str
     expires_in_seconds: int
+    url: str  # as another device opens it
+    local_only: bool  # the pages listen to this machine alone; another device will not get through
 
 
 class TokenInput(Struct, frozen=True, forbid_unknown_fields=True):
@@ -103,7 +106,8 @@ async def open_pairing(request: web.Request) -> web.Response:
     """A one-time pairing code."""
     wanted = await read_body(request, PairInput)
     code = await door_of(request).sessions.open_pairing(Role[wanted.role.upper()])
-    return reply(PairReply(code, f"/pair/{code}", 900), 201)
+    path = f"/pair/{code}"
+    return reply(PairReply(code, path, 900, device_url(request) + path, is_local_only(request)), 201)
 
 
 @routes.add("GET", "/v1/tokens", role=Role.ADMIN, api=True, contract=Contract(reply=TokenList))

@@ -8,7 +8,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from hearthnet.base.constants import UPLOAD_MAX_BYTES
-from hearthnet.base.errors import BadRequest
+from hearthnet.base.errors import BadRequest, TooLarge
 from hearthnet.base.types import CID, Role
 from hearthnet.web.door import door_of
 from hearthnet.web.payload import reply
@@ -36,7 +36,7 @@ async def put_blob(request: web.Request) -> web.Response:
         async for data in request.content.iter_chunked(262_144):
             size += len(data)
             if size > UPLOAD_MAX_BYTES:
-                raise BadRequest(f"a file may have {UPLOAD_MAX_BYTES} bytes")
+                raise TooLarge(f"a file may have {UPLOAD_MAX_BYTES} bytes")
             await writer.write(data)
         if size == 0:
             raise BadRequest("the file is empty")

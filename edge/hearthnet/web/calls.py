@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from hearthnet.base.errors import BadRequest, HearthNetError, error_from_wire
 from hearthnet.base.types import Role
-from hearthnet.mesh.answers import ChatInput, CompleteInput, Done, Failed, Source, Sources, Token
+from hearthnet.mesh.answers import ChatInput, CompleteInput, Done, Failed, Source, Token
 from hearthnet.mesh.capability import parse_name
 from hearthnet.mesh.schema import encode_json, schema_hash, schemas_of
 from hearthnet.mesh.trace_ids import TraceIds
@@ -201,8 +201,8 @@ async def _gather(frames: AsyncGenerator[Any, None], descriptor: Descriptor) -> 
     if kind is CompleteOutput:
         return CompleteOutput("".join(frame.text for frame in kept if isinstance(frame, Token))), last
     if kind is ChatOutput:
-        found = next((frame.sources for frame in kept if isinstance(frame, Sources)), ())
-        return ChatOutput(Said("assistant", AnswerView(kept).text), found), last
+        view = AnswerView(kept)  # the last sources carry the quotes
+        return ChatOutput(Said("assistant", view.text), view.sources), last
     return FramesOutput(kept), last
 
 

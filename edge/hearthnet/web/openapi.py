@@ -173,8 +173,10 @@ def _responses(item: Operation, texts: Texts, schema_of: dict[str, Any]) -> dict
         good["content"] = content
     error = {"application/json": {"schema": schema_of[repr(item.error)]}}
     wait = {"Retry-After": {"schema": {"type": "integer", "minimum": 1}, "description": texts("api.retry_after")}}
+    large = contract.request is not None or contract.body_media != "application/json"
     return {
         **{str(status): good for status in (contract.status, *contract.alternatives)},
+        **({"413": {"description": texts("api.too_large"), "content": error}} if large else {}),
         **{str(status): {"description": texts("api.refused"), "content": error} for status in contract.faults},
         "429": {"description": texts("api.busy"), "headers": wait, "content": error},
         "default": {"description": texts("api.refused"), "content": error},

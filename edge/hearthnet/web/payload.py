@@ -11,7 +11,7 @@ from aiohttp.http_exceptions import BadHttpMessage
 from msgspec import Struct
 
 from hearthnet.base.constants import REQUEST_MAX_BYTES, RPC_DEFAULT_TIMEOUT_S
-from hearthnet.base.errors import BadRequest, CallTimeout, SchemaMismatch
+from hearthnet.base.errors import BadRequest, CallTimeout, SchemaMismatch, TooLarge
 from hearthnet.wire import canonical
 
 if TYPE_CHECKING:
@@ -25,16 +25,16 @@ _CODING = "gzip, deflate and br bodies are read, this one is broken"
 
 
 async def read_bytes(request: web.Request, limit: int = REQUEST_MAX_BYTES) -> bytes:
-    """The whole body; raises BadRequest above `limit` (before reading on), CallTimeout when it trickles in."""
+    """The whole body; raises TooLarge above `limit` (before reading on), CallTimeout when it trickles in."""
     if (request.content_length or 0) > limit:
-        raise BadRequest(f"the body is larger than {limit} bytes")
+        raise TooLarge(f"the body is larger than {limit} bytes")
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             async for part in request.content.iter_any():
                 body += part
                 if len(body) > limit:
-                    raise BadRequest(f"the body is larger than {limit} bytes")
+                    raise TooLarge(f"the body is larger than {limit} bytes")
     except TimeoutError as fault:
         raise CallTimeout(f"the body did not arrive within {BODY_TIMEOUT_S:g} s") from fault
     except (BadHttpMessage, web.RequestPayloadError) as fault:

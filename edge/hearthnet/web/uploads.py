@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from hearthnet.base.constants import UPLOAD_MAX_BYTES
-from hearthnet.base.errors import BadRequest, CallTimeout, HearthNetError
+from hearthnet.base.errors import BadRequest, CallTimeout, HearthNetError, TooLarge
 from hearthnet.base.log import sanitise
 
 if TYPE_CHECKING:
@@ -55,13 +55,13 @@ class UploadDesk:
         self._uploads.pop((corpus, doc_cid), None)
 
     async def receive(self, content: AsyncIterator[bytes]) -> tuple[CID, int]:
-        """Store a file as a blob; raises BadRequest (empty, too large), DiskFull. Nothing stays of a broken one."""
+        """Store a file as a blob; raises BadRequest (empty), TooLarge, DiskFull. Nothing stays of a broken one."""
         size = 0
         async with self._services.blobs.writer() as writer:
             async for data in content:
                 size += len(data)
                 if size > UPLOAD_MAX_BYTES:
-                    raise BadRequest(f"a file may have {UPLOAD_MAX_BYTES} bytes")
+                    raise TooLarge(f"a file may have {UPLOAD_MAX_BYTES} bytes")
                 await writer.write(data)
             if size == 0:
                 raise BadRequest("the file is empty")
