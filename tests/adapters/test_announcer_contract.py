@@ -68,7 +68,7 @@ async def test_each_hears_the_other_with_an_address_to_ask(pair):
 
 
 async def test_a_changed_hint_is_heard_again(pair):
-    one, two, heard = pair
+    _, two, heard = pair
     await two.announce(hint_of(2))
     await next_of(heard[0], hint_of(2))
     await two.announce(hint_of(2, rev=5))
@@ -83,7 +83,7 @@ async def test_closing_twice_is_harmless_and_an_unchanged_network_is_said_to_be(
 
 
 async def test_whoever_does_not_look_is_still_found(pair):
-    one, two, heard = pair
+    one, _, heard = pair
     await one.look(active=False)
     await one.announce(hint_of(1))
     await next_of(heard[1], hint_of(1))
