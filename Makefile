@@ -13,6 +13,7 @@ run: setup ## install what is needed and start the node
 	@$(BIN)/hearthnet run
 
 setup: ## install and fetch the models, without starting
+	@command -v $(PY) >/dev/null || { echo "Python 3.11 or newer is needed, there is none. Run: sudo apt-get install python3 python3-venv"; exit 2; }
 	@$(PY) edge/bootstrap.py run
 
 $(VENV)/.dev: pyproject.toml edge/requirements/dev.txt edge/bootstrap.py edge/bootstrap_console.py
