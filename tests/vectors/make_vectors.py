@@ -25,6 +25,9 @@ from hearthnet.wire.identity import Domain, KeyPair, short_id, signing_input  # 
 from hearthnet.wire.manifest import Endpoint, Hardware, NodeManifest, sign_node_manifest  # noqa: E402
 from hearthnet.wire.reply import ErrorBody, ReplyHead, sign_reply  # noqa: E402
 from hearthnet.wire.rpc import CallHead, sign_call  # noqa: E402
+from hearthnet.wire.session import CallerSession  # noqa: E402
+from hearthnet.wire.session_desk import SessionDesk  # noqa: E402
+from hearthnet.wire.session_key import Certificates, transcript  # noqa: E402
 from hearthnet.wire.stream_message import (  # noqa: E402
     AckMessage,
     CallMessage,
@@ -281,9 +284,33 @@ def frame_vectors():
     }
 
 
+def session_vectors():
+    caller_bytes = iter([bytes([1]) * 32, bytes([2]) * 32])
+    server_bytes = iter([bytes([3]) * 32, bytes([4]) * 16, bytes([5]) * 32])
+    certificates = [b"certificate of anna", b"certificate of bert"]
+    caller = CallerSession(ANNA, BERT.node_id, HOME, lambda _: next(caller_bytes))
+    desk = SessionDesk(BERT.node_id, lambda _: next(server_bytes))
+    hello = caller.hello()
+    offer = desk.offer(hello, ANNA.node_id, Certificates.of(*certificates), 0.0)
+    opening = caller.offered(offer, Certificates.of(*certificates))
+    accepted = desk.open(opening, 0.0)
+    caller.accepted(accepted, 0.0)
+    words, content = ("rag.query", "1.0", ULIDS[0]), b'{"input":{"query":"water"},"params":{}}'
+    sealed = caller.seal(words, content)
+    return {
+        "caller_seed_hex": SEEDS["anna"].hex(), "server_seed_hex": SEEDS["bert"].hex(),
+        "caller_secret_hex": (bytes([1]) * 32).hex(), "server_secret_hex": (bytes([3]) * 32).hex(),
+        "caller_certificate_hex": certificates[0].hex(), "server_certificate_hex": certificates[1].hex(),
+        "hello": msgspec.to_builtins(hello), "offer": msgspec.to_builtins(offer),
+        "signed_hex": transcript(hello, offer, Certificates.of(*certificates)).hex(), "signature": opening.signature,
+        "accepted_mac": accepted.mac, "words": words, "content_hex": content.hex(), "call_header": sealed.text(),
+        "reply_header": desk.seal_reply(sealed, 200, content),
+    }  # fmt: skip
+
+
 FILES = {
     "canonical": canonical_vectors, "identity": identity_vectors, "cid": cid_vectors, "event": event_vectors, "rpc": rpc_vectors,
-    "manifest": manifest_vectors, "frame": frame_vectors,
+    "manifest": manifest_vectors, "frame": frame_vectors, "session": session_vectors,
 }  # fmt: skip
 
 

@@ -35,6 +35,7 @@ class Domain(Enum):
     CALL = "hearthnet/rpc/1"
     REPLY = "hearthnet/rpc-reply/1"
     EXCHANGE = "hearthnet/exchange/1"
+    SESSION = "hearthnet/session/1"
     NODE_MANIFEST = "hearthnet/node-manifest/1"
     COMMUNITY_MANIFEST = "hearthnet/community-manifest/1"
     SNAPSHOT = "hearthnet/snapshot/1"
