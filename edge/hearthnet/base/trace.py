@@ -20,6 +20,17 @@ class Span(Struct):
     children: list[Span] = []
 
 
+class Candidate(Struct, frozen=True):
+    """One node that could have served a call: its score, and why it was taken or not.
+
+    `verdict`: chosen, higher_score, here_and_free (this node serves itself while it is not loaded), or an error code.
+    """
+
+    node_id: str
+    score: float
+    verdict: str
+
+
 class CallTraceEvent(Struct, frozen=True):
     """One finished call (field names of the specification)."""
 
@@ -37,6 +48,7 @@ class CallTraceEvent(Struct, frozen=True):
     bytes_in: int = 0
     bytes_out: int = 0
     span: Span | None = None
+    candidates: tuple[Candidate, ...] = ()  # only where there was a choice
 
 
 class TraceRing:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -30,9 +31,9 @@ from hearthnet.mesh.invocation import Answer, Invocation
 from hearthnet.mesh.ledger import Ledger, Meter
 from hearthnet.mesh.limits import OTHERS, OWN_PEOPLE, Plan, RateLimits
 from hearthnet.mesh.registry import Entry, Registry, check_namespace, make_entry
-from hearthnet.mesh.router import Router
+from hearthnet.mesh.router import Router, moves_on
 from hearthnet.mesh.schema import pack
-from hearthnet.mesh.streaming import Channel, forward, stop
+from hearthnet.mesh.streaming import Channel, failure_in, forward, is_progress, stop
 from hearthnet.mesh.trace_ids import TraceIds
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MOVES_MAX: Final = 2  # to other nodes, for one call
 SPAN_CHILDREN_MAX: Final = 64  # a call that makes thousands keeps the first ones
 
 _current_task: Callable[[], asyncio.Task[Any]] = asyncio.current_task  # type: ignore[assignment]  # always in a task
@@ -73,6 +75,7 @@ class CapabilityBus:
         self._make_trace_id = TraceIds().make
         self._pumps: set[asyncio.Task[None]] = set()
         self._closed = False
+        self._has_neighbours = False  # then calls have no choice, and their traces need not say so
         meter.watch("hearthnet_active_streams", self._active_streams)
         meter.watch("hearthnet_capability_health_success_rate", self._success_rates)
 
@@ -89,6 +92,7 @@ class CapabilityBus:
         """Offer what a neighbour offers; its handler sends the call there. Keep `last_seen` of the entry fresh."""
         entry = self._make_entry(capability, node_id)
         self._registry.add(entry)
+        self._has_neighbours = True
         return entry
 
     def detach(self, entry: Entry) -> None:
@@ -144,8 +148,52 @@ class CapabilityBus:
         self, name: str, body: bytes, *, caller: Caller, session: str = "", within: Call | None = None,
         trace_id: TraceID | None = None,
     ) -> Answer:  # fmt: skip
-        """One call from raw bytes; raises the error that refused or ended it."""
-        running = self._begin(name, body, caller, session, within, trace_id, streams=False)
+        """One call from raw bytes; raises the error that refused or ended it.
+
+        When who was asked cannot serve it, the next candidate is, where that cannot do anything twice.
+        """
+        tried: tuple[Entry, ...] = ()
+        while True:
+            running = self._begin(name, body, caller, session, within, trace_id, streams=False, tried=tried)
+            try:
+                return await self._run(running)
+            except HearthNetError as error:
+                if not self._may_move(running, error, name, body, tried):
+                    raise
+                tried, trace_id = (*tried, running.entry), running.call.trace_id
+
+    async def handle_stream(
+        self, name: str, body: bytes, *, caller: Caller, session: str = "", within: Call | None = None,
+        trace_id: TraceID | None = None,
+    ) -> AsyncGenerator[Any, None]:  # fmt: skip
+        """Validated frames; nothing runs before the first is asked for, which is also where refusals are raised.
+
+        Ends after exactly one terminal frame, or raises. Closing it cancels the handler within `CANCEL_WITHIN_S`. While
+        nothing but progress was told, a stream that breaks begins anew at the next candidate.
+        """
+        tried: tuple[Entry, ...] = ()
+        while True:
+            running = self._begin(name, body, caller, session, within, trace_id, streams=True, tried=tried)
+            frames, begun = self._frames(running), False
+            async with aclosing(frames):
+                try:
+                    async for frame in frames:
+                        failure = None if begun else failure_in(frame)
+                        if failure is not None and self._may_move(running, failure, name, body, tried):
+                            break
+                        begun = begun or not is_progress(frame)
+                        yield frame
+                    else:
+                        return
+                except HearthNetError as error:
+                    if begun or not self._may_move(running, error, name, body, tried):
+                        raise
+            tried, trace_id = (*tried, running.entry), running.call.trace_id
+
+    # ---- the steps ------------------------------------------------------------------------------------------
+
+    async def _run(self, running: Invocation) -> Answer:
+        """The handler and its validated reply."""
         entry = running.entry
         try:
             checked = entry.codec.check(await entry.invoke(running.call, running.params, running.request))
@@ -163,17 +211,10 @@ class CapabilityBus:
         ms = self._ledger.end(running, None)
         return Answer(output, reply_body, ms, running.call.trace_id, entry.node_id, entry.name)
 
-    async def handle_stream(
-        self, name: str, body: bytes, *, caller: Caller, session: str = "", within: Call | None = None,
-        trace_id: TraceID | None = None,
-    ) -> AsyncGenerator[Any, None]:  # fmt: skip
-        """Validated frames; nothing runs before the first is asked for, which is also where refusals are raised.
-
-        Ends after exactly one terminal frame, or raises. Closing it cancels the handler within `CANCEL_WITHIN_S`.
-        """
-        running = self._begin(name, body, caller, session, within, trace_id, streams=True)
+    async def _frames(self, running: Invocation) -> AsyncGenerator[Any, None]:
+        """The frames of one attempt."""
         channel = Channel()
-        pump = asyncio.get_running_loop().create_task(self._pump(running, channel), name=f"stream {name}")
+        pump = asyncio.get_running_loop().create_task(self._pump(running, channel), name=f"stream {running.entry.name}")
         running.task, running.cancelling = pump, 0
         self._pumps.add(pump)
         pump.add_done_callback(partial(self._pumped, running, channel))
@@ -183,11 +224,26 @@ class CapabilityBus:
         finally:
             await stop(pump, channel, running)
 
-    # ---- the steps ------------------------------------------------------------------------------------------
+    def _may_move(
+        self, running: Invocation, error: HearthNetError, name: str, body: bytes, tried: tuple[Entry, ...]
+    ) -> bool:
+        """Whether the call may go to another node: nothing is done twice, time is left, somebody can take it."""
+        if len(tried) >= MOVES_MAX or not moves_on(running.entry, error):
+            return False
+        now = self._monotonic()
+        if now >= running.deadline:
+            return False
+        tried = (*tried, running.entry)
+        return self._router.can_serve(name, body, now, here_only=running.here_only, tried=tried)
+
+    def _is_foreign(self, caller: Caller, within: Call | None) -> bool:
+        """Whether another node asks; its call is served here or not at all."""
+        node = caller.node_id or (within.caller.node_id if within is not None else None)
+        return node is not None and node != self._node_id
 
     def _begin(
         self, name: str, body: bytes, caller: Caller, session: str, within: Call | None, trace_id: TraceID | None,
-        *, streams: bool,
+        *, streams: bool, tried: tuple[Entry, ...] = (),
     ) -> Invocation:  # fmt: skip
         """Everything before the handler; a refusal is traced and raised."""
         started, wall = self._monotonic(), self._now()
@@ -197,8 +253,10 @@ class CapabilityBus:
         try:
             subject = caller.subject or caller.node_id or "nobody"
             limits = self._own_limits if caller.trust is TrustLevel.SELF else self._limits
-            entry = self._route(name, body, started, subject, session, limits)
-            limits.admit(subject, entry.capability, started)
+            here_only = self._is_foreign(caller, within)
+            entry = self._route(name, body, started, subject, session, limits, here_only, tried)
+            if not tried:
+                limits.admit(subject, entry.capability, started)
             descriptor = entry.descriptor
             if caller.trust < descriptor.trust:
                 raise Unauthorized(f"{entry.name} is for {descriptor.trust.label}, not for {caller.trust.label}")
@@ -220,15 +278,22 @@ class CapabilityBus:
             entry, Call(caller, trace_id, deadline, span, session), request.params, request.input, started, deadline,
             wall, task, task.cancelling(), health.begin_probe() if health.quarantined_until else False, len(body),
         )  # fmt: skip
+        running.here_only = here_only
+        if self._has_neighbours:
+            running.candidates = self._router.explain(name, body, started, entry)
         entry.in_flight += 1
         entry.lane.add(running)
         return running
 
-    def _route(self, name: str, body: bytes, now: float, subject: str, session: str, limits: RateLimits) -> Entry:
+    def _route(
+        self, name: str, body: bytes, now: float, subject: str, session: str, limits: RateLimits, here_only: bool,
+        tried: tuple[Entry, ...],
+    ) -> Entry:  # fmt: skip
         if self._closed:
             raise Unavailable("the node is stopping")
         try:
-            return self._router.route(name, body, now, (subject, session) if session else None)
+            bound = (subject, session) if session else None
+            return self._router.route(name, body, now, bound, here_only=here_only, tried=tried)
         except HearthNetError:
             limits.admit(subject, "", now)  # whoever asks for what is not there is limited too
             raise

@@ -11,6 +11,7 @@ from hearthnet.base.errors import CallTimeout
 from hearthnet.mesh.capability import Call
 
 if TYPE_CHECKING:
+    from hearthnet.base.trace import Candidate
     from hearthnet.base.types import NodeID, TraceID
     from hearthnet.mesh.registry import Entry
 
@@ -34,6 +35,8 @@ class Invocation(Struct, eq=False):
     tokens_out: int = 0
     cancels: int = 0  # how often its deadline cancelled it
     ended: bool = False
+    here_only: bool = False  # another node asks: it is served here or not at all
+    candidates: tuple[Candidate, ...] = ()
 
     def cancel(self) -> None:
         """The deadline has passed: cancel what runs the handler."""

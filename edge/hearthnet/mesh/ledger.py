@@ -70,7 +70,7 @@ class Ledger:
             CallTraceEvent(
                 running.wall, call.trace_id, entry.capability, entry.version, call.caller.node_id or self._node_id,
                 entry.node_id, entry.is_local, result, ms, running.tokens_in, running.tokens_out, running.bytes_in,
-                running.bytes_out, call.span,
+                running.bytes_out, call.span, running.candidates,
             )
         )  # fmt: skip
         self._count(entry.capability, result, ms)

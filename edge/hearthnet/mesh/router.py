@@ -13,15 +13,29 @@ from hearthnet.base.constants import (
     LOCAL_SCORE_BONUS,
     UNKNOWN_LATENCY_MS,
 )
-from hearthnet.base.errors import BadRequest, CapacityExceeded, NotFound, Unavailable
+from hearthnet.base.errors import (
+    BadRequest,
+    CallTimeout,
+    CapacityExceeded,
+    DiskFull,
+    HearthNetError,
+    InternalError,
+    InvalidSignature,
+    NotFound,
+    RateLimited,
+    Revoked,
+    Unauthorized,
+    Unavailable,
+)
 from hearthnet.base.log import sanitise
+from hearthnet.base.trace import Candidate
 from hearthnet.mesh.sticky import StickySessions
 
 if TYPE_CHECKING:
-    from hearthnet.base.errors import HearthNetError
     from hearthnet.mesh.registry import Entry, Registry
 
 RETRY_FLOOR_MS = 50
+CANDIDATES_TRACED = 16
 
 
 class _Wanted(Struct, frozen=True):
@@ -38,12 +52,20 @@ class Router:
         self._registry = registry
         self._sessions = StickySessions()
 
-    def route(self, name: str, body: bytes, now: float, session: tuple[str, str] | None = None) -> Entry:
+    def route(
+        self, name: str, body: bytes, now: float, session: tuple[str, str] | None = None,
+        *, here_only: bool = False, tried: tuple[Entry, ...] = (),
+    ) -> Entry:  # fmt: skip
         """The entry to call. Raises NotFound, CapacityExceeded, Unavailable (quarantined), BadRequest.
 
-        `session` is (caller, session id): the same entry again while it can serve.
+        `session` is (caller, session id): the same entry again while it can serve. `here_only`: a neighbour's call is
+        never handed on to another (decision 5). `tried` have failed this very call.
         """
         candidates = self._registry.find(name)
+        if here_only or tried:
+            candidates = tuple(
+                entry for entry in candidates if entry not in tried and (entry.is_local or not here_only)
+            )
         if session is None:
             return self._choose(name, candidates, body, now)
         key = (*session, name)
@@ -53,6 +75,24 @@ class Router:
         chosen = self._choose(name, candidates, body, now)
         self._sessions.bind(key, chosen, now)
         return chosen
+
+    def can_serve(self, name: str, body: bytes, now: float, *, here_only: bool, tried: tuple[Entry, ...]) -> bool:
+        """Whether somebody else could take the call now."""
+        try:
+            self.route(name, body, now, here_only=here_only, tried=tried)
+        except HearthNetError:
+            return False
+        return True
+
+    def explain(self, name: str, body: bytes, now: float, chosen: Entry) -> tuple[Candidate, ...]:
+        """Every candidate with its score and why it was not taken; for the trace of a call that had a choice."""
+        candidates = self._registry.find(name)
+        if len(candidates) < 2:
+            return ()
+        return tuple(
+            Candidate(entry.node_id, round(score_of(entry), 1), _verdict(entry, chosen, body, now))
+            for entry in candidates[:CANDIDATES_TRACED]
+        )
 
     def release(self, entry: Entry) -> None:
         """The entry's node left: its sessions are free to go elsewhere."""
@@ -74,6 +114,32 @@ class Router:
         if best is not None:
             return best
         raise obstacle or NotFound(f"no node offers {sanitise(name, 128)}", fix="hearthnet caps")
+
+
+def moves_on(entry: Entry, error: HearthNetError) -> bool:
+    """Whether a call that ended so may be made again elsewhere.
+
+    A refusal before the work began may always be; what broke in the middle only where twice is as good as once, or
+    where nothing was told yet, which is a stream's business.
+    """
+    if isinstance(error, DiskFull):
+        return False
+    if isinstance(error, CapacityExceeded):
+        return True
+    if not entry.is_local and isinstance(error, RateLimited | Unauthorized | Revoked | NotFound | InvalidSignature):
+        return True
+    if isinstance(error, Unavailable | CallTimeout) or (isinstance(error, InternalError) and not entry.is_local):
+        return entry.descriptor.idempotent or entry.descriptor.streams
+    return False
+
+
+def _verdict(entry: Entry, chosen: Entry, body: bytes, now: float) -> str:
+    if entry is chosen:
+        return "chosen"
+    obstacle = _obstacle(entry, body, now)
+    if obstacle is not None:
+        return obstacle.code
+    return "here_and_free" if chosen.is_local and chosen.in_flight < chosen.threshold else "higher_score"
 
 
 def score_of(entry: Entry) -> float:

@@ -78,7 +78,7 @@ async def forward(running: Invocation, channel: Channel) -> HearthNetError | Non
             running.bytes_out += len(body)
             await channel.put(checked)
             if codec.is_terminal(checked):
-                ended, failure = True, _failure_in(checked)
+                ended, failure = True, failure_in(checked)
                 running.count_tokens(checked)
                 channel.close(None)  # the reader is served; the handler may still tidy up
     finally:
@@ -91,9 +91,15 @@ async def forward(running: Invocation, channel: Channel) -> HearthNetError | Non
     return failure
 
 
-def _failure_in(frame: Any) -> HearthNetError | None:
+def failure_in(frame: Any) -> HearthNetError | None:
+    """The error of an error frame."""
     code = getattr(frame, "error", None)
     return None if code is None else error_from_wire(code, getattr(frame, "message", ""))
+
+
+def is_progress(frame: Any) -> bool:
+    """Whether a frame only says how far the work is; nothing of the reply was given out by it."""
+    return bool(frame.__struct_config__.tag == "progress")
 
 
 async def stop(pump: asyncio.Task[None], channel: Channel, running: Invocation) -> None:
