@@ -7,6 +7,8 @@ import subprocess
 
 import pytest
 
+from cli.conftest import Cli
+
 
 @pytest.fixture
 def small_disk(tmp_path):
@@ -28,3 +30,9 @@ def small_disk(tmp_path):
     yield mount
     for folder in mounted:
         subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def cli(tmp_path):
+    """Commands in a home of their own."""
+    return Cli(tmp_path / "home")

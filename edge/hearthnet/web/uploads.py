@@ -95,5 +95,5 @@ class UploadDesk:
 
 def clean_name(name: str) -> str:
     """A file name for display: its last part, printable, short."""
-    last = PurePosixPath(name.replace("\\", "/")).name
+    last = PurePosixPath(name.replace("\\", "/")).name.strip(". ")
     return sanitise(last, _NAME_CHARS).strip() or "document"
