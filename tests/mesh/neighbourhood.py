@@ -20,7 +20,7 @@ from hearthnet.mesh.remote import RemoteCapabilities
 from hearthnet.mesh.schema import schema_hash
 from hearthnet.ports import Peer
 from hearthnet.wire.identity import KeyPair
-from hearthnet.wire.manifest import NodeManifest, OfferedCapability, sign_node_manifest
+from hearthnet.wire.manifest import Endpoint, NodeManifest, OfferedCapability, sign_node_manifest
 from mesh.samples import Library, Talker
 
 COMMUNITY = CommunityID(KeyPair(b"c" * 32).node_id)
@@ -73,6 +73,7 @@ class Neighbour:
         manifest = NodeManifest(
             node_id=self.node_id, display_name="", community_id=COMMUNITY, profile="hearth", capabilities=offered,
             challenge=challenge, uptime_seconds=int(self.village.clock.monotonic()),
+            endpoints=(Endpoint("https", reached_at.host, reached_at.port),),
         )  # fmt: skip
         return sign_node_manifest(self.key, manifest, self.village.clock.now())
 
