@@ -16,7 +16,20 @@ sys.path.insert(0, str(HERE.parents[1] / "edge"))
 
 from hearthnet.wire import canonical  # noqa: E402  after the path is set
 from hearthnet.wire.cid import cid_of, make_blob_manifest  # noqa: E402
-from hearthnet.wire.community import CommunityCreated, CommunityPolicy, MemberInvited  # noqa: E402
+from hearthnet.wire.co_signature import co_sign, with_co_signers  # noqa: E402
+from hearthnet.wire.community import (  # noqa: E402
+    CommunityCreated,
+    CommunityPolicy,
+    KnownHead,
+    MemberDemoted,
+    MemberInvited,
+    MemberJoined,
+    MemberLeft,
+    MemberPromoted,
+    MemberRevoked,
+    PolicyUpdated,
+    RootSucceeded,
+)
 from hearthnet.wire.community_manifest import CommunityManifest, Member, sign_community_manifest  # noqa: E402
 from hearthnet.wire.event import seal_event  # noqa: E402
 from hearthnet.wire.event_types import CidAdvertised, DocumentIngested, ManifestUpdated  # noqa: E402
@@ -168,6 +181,32 @@ def cid_vectors():
     }
 
 
+def membership_datas():
+    """One of each kind; the hashes name no event of this file."""
+    until, head = "2026-12-01T00:00:00Z", KnownHead(0, 3, cid_of(b"head"))
+    after = tuple(sorted([cid_of(b"one act"), cid_of(b"another act")]))
+    revoked = MemberRevoked(KeyPair(SEEDS["zero"]).node_id, "compromised", head, until, after)
+    return [
+        MemberJoined(ULIDS[1], {"version": 1}, after),
+        MemberPromoted(BERT.node_id, "trusted", head, until, after),
+        MemberDemoted(BERT.node_id, "member", "inactive", KnownHead(), until, after),
+        with_co_signers(revoked, (co_sign(BERT, HOME, revoked),)),
+        MemberLeft(after),
+        PolicyUpdated(CommunityPolicy(min_signatures_to_revoke=2), after),
+        RootSucceeded(BERT.node_id, "handed_over", until, after),
+    ]
+
+
+def co_signature_vectors():
+    data = next(item for item in membership_datas() if isinstance(item, MemberRevoked))
+    fields = {name: value for name, value in msgspec.to_builtins(data).items() if name != "co_signers"}
+    signed = canonical.encode({**fields, "act": "community.member.revoked"})
+    return [
+        {"seed_hex": SEEDS["bert"].hex(), "community_id": HOME, "signer": BERT.node_id,
+         "signed_hex": signing_input(Domain.CO_SIGNATURE, HOME, signed).hex(), "signature": data.co_signers[0].signature}
+    ]  # fmt: skip
+
+
 def event_vectors():
     datas = [
         CommunityCreated("Kirchgasse", HOME, CommunityPolicy()),
@@ -175,12 +214,13 @@ def event_vectors():
         DocumentIngested("personal", cid_of(b"doc"), "Wasser für alle", "de", 17),
         CidAdvertised(cid_of(b"blob"), (262_144, 7)),
         ManifestUpdated({"load": {"cpu": 0.5}, "version": 1}),
+        *membership_datas(),
     ]
     cases, after = [], None
     for at, data in enumerate(datas):
         sealed = seal_event(
-            ANNA, data, community_id=HOME, event_id=ULIDS[at], lamport=10 * at + 1, now=NOW + at, after=after,
-            author_epoch=int(at == 4), expires_at=NOW + 3600 if at == 3 else None,
+            ANNA, data, community_id=HOME, event_id=ULIDS[at % 6][:-2] + f"{at:02}", lamport=10 * at + 1, now=NOW + at, after=after,
+            author_epoch=int(at >= 4), expires_at=NOW + 3600 if at == 3 else None,
         )  # fmt: skip
         after = sealed.entry
         unsigned = msgspec.structs.replace(sealed.event, signature="")
@@ -189,7 +229,11 @@ def event_vectors():
             {"author_seed_hex": SEEDS["anna"].hex(), "fields": canonical.decode(sealed.wire), "signed_hex": signed.hex(),
              "hash": sealed.hash, "wire_hex": sealed.wire.hex()}
         )  # fmt: skip
-    return {"chain": cases, "refused": _refused_events(bytes.fromhex(cases[1]["wire_hex"]))}
+    return {
+        "chain": cases,
+        "co_signatures": co_signature_vectors(),
+        "refused": _refused_events(bytes.fromhex(cases[1]["wire_hex"])),
+    }
 
 
 def _refused_events(wire):

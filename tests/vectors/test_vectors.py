@@ -115,6 +115,15 @@ def test_events_agree_with_other_libraries_and_form_a_chain():
         prev = case["hash"]
 
 
+def test_co_signatures_agree_with_pynacl():
+    for case in load("event")["co_signatures"]:
+        domain, community, agreed, body = split_signed(case["signed_hex"])
+        assert (domain, community) == ("hearthnet/co-signature/1", case["community_id"])
+        assert rfc8785.dumps(agreed) == body
+        assert "co_signers" not in agreed
+        check_signature(case["signer"], case["signed_hex"], case["signature"])
+
+
 def test_calls_and_replies_agree_with_pynacl():
     vectors = load("rpc")
     for case in vectors["calls"]:

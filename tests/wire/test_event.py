@@ -19,7 +19,20 @@ from hearthnet.base.errors import (
 from hearthnet.wire import canonical
 from hearthnet.wire.chain import ChainEntry
 from hearthnet.wire.cid import cid_of
-from hearthnet.wire.community import CommunityCreated, CommunityPolicy, MemberInvited, MemberJoined, PolicyUpdated
+from hearthnet.wire.co_signature import co_sign
+from hearthnet.wire.community import (
+    CommunityCreated,
+    CommunityPolicy,
+    KnownHead,
+    MemberDemoted,
+    MemberInvited,
+    MemberJoined,
+    MemberLeft,
+    MemberPromoted,
+    MemberRevoked,
+    PolicyUpdated,
+    RootSucceeded,
+)
 from hearthnet.wire.event import Sealed, draft_event, open_event, seal_event, verify_event
 from hearthnet.wire.event_types import (
     EVENT_TYPES,
@@ -41,6 +54,18 @@ SAMPLES = [
     MemberInvited(KEY.node_id, "Anna", "member", "2026-12-01T00:00:00Z"),
     MemberJoined(ULID, {"load": {"cpu": 0.25}}),
     PolicyUpdated(CommunityPolicy(min_signatures_to_revoke=2)),
+    MemberPromoted(KEY.node_id, "trusted", KnownHead(0, 3, cid_of(b"head")), "2026-12-01T00:00:00Z", (cid_of(b"a"),)),
+    MemberDemoted(KEY.node_id, "member", "inactive", KnownHead(), "2026-12-01T00:00:00Z"),
+    MemberRevoked(
+        KEY.node_id,
+        "compromised",
+        KnownHead(),
+        "2026-12-01T00:00:00Z",
+        (cid_of(b"a"), cid_of(b"b")),
+        (co_sign(KEY, KEY.node_id, MemberRevoked(KEY.node_id, "other", KnownHead(), "2026-12-01T00:00:00Z")),),
+    ),
+    MemberLeft((cid_of(b"a"),)),
+    RootSucceeded(KEY.node_id, "lost", "2026-12-01T00:00:00Z"),
     ManifestUpdated({"hardware": {"ram_gb": 7.5}, "😀": 1, "\uffff": 2}),
     CidAdvertised(cid_of(b"blob"), (262_144, 5)),
     CidUnpinned(cid_of(b"blob")),

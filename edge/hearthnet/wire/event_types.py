@@ -7,7 +7,17 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct
 
 from hearthnet.wire.canonical import JsonObject
-from hearthnet.wire.community import CommunityCreated, MemberInvited, MemberJoined, PolicyUpdated
+from hearthnet.wire.community import (
+    CommunityCreated,
+    MemberDemoted,
+    MemberInvited,
+    MemberJoined,
+    MemberLeft,
+    MemberPromoted,
+    MemberRevoked,
+    PolicyUpdated,
+    RootSucceeded,
+)
 from hearthnet.wire.field import CidField, CountField
 
 
@@ -44,7 +54,12 @@ EVENT_TYPES: Final[dict[str, type[Struct]]] = {
     "community.created": CommunityCreated,
     "community.member.invited": MemberInvited,
     "community.member.joined": MemberJoined,
+    "community.member.promoted": MemberPromoted,
+    "community.member.demoted": MemberDemoted,
+    "community.member.revoked": MemberRevoked,
+    "community.member.left": MemberLeft,
     "community.policy.updated": PolicyUpdated,
+    "community.root.succeeded": RootSucceeded,
     "node.manifest.updated": ManifestUpdated,
     "file.cid.advertised": CidAdvertised,
     "file.cid.unpinned": CidUnpinned,
