@@ -153,7 +153,7 @@ class Node:
         services = Services(
             config=self.config, paths=self.paths, clock=self.clock, store=store, blobs=blobs, engines=engines, bus=bus,
             spawn=self.supervisor.spawn, phrase=self._phrase, reader=_make_reader(), vectors=_make_vectors,
-            events=events, server=MeshServer(bus, events, self.clock), transport=self._open_transport(key, events),
+            events=events, server=MeshServer(bus, events, self.clock), transport=await self._open_transport(key, events),
         )  # fmt: skip
         self._keep("tasks", self.supervisor.close)
         door = self._make_door(key, services, bus, session.Sessions(store, self.clock), started)
@@ -265,10 +265,12 @@ class Node:
         if with_ui:
             self.admin_path = f"/pair/{await door.sessions.open_pairing(Role.ADMIN)}"
 
-    def _open_transport(self, key: KeyPair, events: EventLog) -> Transport:
+    async def _open_transport(self, key: KeyPair, events: EventLog) -> Transport:
         new_id = Ulids(self.clock.now, secrets.token_bytes).new
         opener = import_module("hearthnet.adapters.transport_tls")
-        client: Transport = opener.PeerClient(key, events.community, self.clock, new_id)
+        folder = self.paths.data / "tls"
+        await asyncio.to_thread(import_module("hearthnet.adapters.tls_context").prepare_files, folder, key)
+        client: Transport = opener.PeerClient(key, events.community, self.clock, new_id, certificates=folder)
         self._keep("peer client", client.close)
         return client
 

@@ -9,8 +9,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hearthnet.adapters.certificate import make_certificate, node_id_in
+from hearthnet.adapters.certificate import make_caller_certificate, make_certificate, make_issuer_certificate
 from hearthnet.base.errors import BadRequest
+from hearthnet.wire.certificate import node_id_in
 from hearthnet.wire.identity import KeyPair, node_id_of, short_id
 
 KEY = KeyPair(bytes(range(32)))

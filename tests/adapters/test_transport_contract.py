@@ -71,10 +71,10 @@ class Node:
 
 
 class TlsVillage:
-    """Nodes on free ports of this machine."""
+    """Nodes on free ports of this machine; every call is signed, or sealed in sessions that are open."""
 
-    def __init__(self):
-        self.open = []
+    def __init__(self, *, sealed):
+        self.open, self.sealed = [], sealed
 
     async def settle(self, node):
         app = build_node_app(node.door, node.key, node.community, node.metrics, node.server)
@@ -82,9 +82,14 @@ class TlsVillage:
         await node.listener.open()
         tls = server_context(node.folder, node.key)
         port = await node.listener.listen("127.0.0.1", 0, "transport.port", tls)
-        node.transport = PeerClient(node.key, COMMUNITY, node.clock, node.new_id)
+        folder = node.folder if self.sealed else None
+        node.transport = PeerClient(node.key, COMMUNITY, node.clock, node.new_id, certificates=folder)
         node.peer = Peer(node.key.node_id, (Address("127.0.0.1", port),))
         self.open.append(node)
+
+    async def meet(self, nodes):
+        if self.sealed:
+            assert [await nodes[name].transport.sessions.open(nodes["b"].peer) for name in "ax"] == [True, False]
 
     async def stop(self, node):
         await node.listener.close()
@@ -115,6 +120,9 @@ class FakeVillage:
         node.peer = Peer(node.key.node_id, (node.transport.address,))
         self.open.append(node)
 
+    async def meet(self, nodes):
+        """Who sends is proven by construction."""
+
     async def stop(self, node):
         self.network.leave(node.key.node_id)
 
@@ -135,14 +143,15 @@ class LoopTime:
         await asyncio.sleep(seconds)
 
 
-@pytest.fixture(params=["tls", "fake"])
+@pytest.fixture(params=["signed", "sealed", "fake"])
 async def village(request, tmp_path):
     """Nodes `a` and `b` of one community, and `x` who is a stranger."""
-    kind = TlsVillage() if request.param == "tls" else FakeVillage()
+    kind = FakeVillage() if request.param == "fake" else TlsVillage(sealed=request.param == "sealed")
     members = Members("a", "b")
     nodes = {name: Node(name, members, tmp_path) for name in KEYS}
     for node in nodes.values():
         await kind.settle(node)
+    await kind.meet(nodes)
     yield SimpleNamespace(**nodes, members=members, stop=kind.stop)
     await kind.close()
 

@@ -6,9 +6,9 @@ import stat
 
 import pytest
 
-from hearthnet.adapters.certificate import node_id_in
 from hearthnet.adapters.tls_context import CERTIFICATE_NAME, SECRET_NAME, client_context, server_context
 from hearthnet.base.errors import BadRequest, KeyFileError
+from hearthnet.wire.certificate import node_id_in
 from hearthnet.wire.identity import KeyPair
 
 KEY, OTHER = KeyPair(b"a" * 32), KeyPair(b"b" * 32)

@@ -80,3 +80,13 @@ def test_callers_who_invent_names_cost_bounded_memory_and_do_not_free_the_busy()
     for number in range(CALLERS_MAX * 2):
         limits.admit(f"flood{number}", "x", 10.0)
     assert len(limits) <= CALLERS_MAX
+
+
+def test_what_was_given_back_can_be_taken_again_and_no_more():
+    limits = RateLimits(PLAN)
+    for _ in range(100):  # at one moment, far above the rate
+        assert admitted(limits, "a", "", 5.0)
+        limits.refund("a", "")
+    assert sum(admitted(limits, "a", "", 5.0) for _ in range(30)) == 10
+    limits.refund("nobody", "")
+    assert len(limits) == 1

@@ -1,6 +1,7 @@
 """Calls to other nodes over TLS 1.3, pinned to the NodeID that is called (X01, decision 3).
 
-Calls are signed, and fresh without clocks (decision 26). What the sockets do stands in `tls_context`.
+Calls are signed, and fresh without clocks (decision 26); in a session they are sealed instead (decision 28). What the
+handshake does stands in `tls_context`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
+from msgspec import Struct
 
-from hearthnet.adapters.tls_context import client_context
+from hearthnet.adapters.peer_sessions import PeerSessions, Seal
+from hearthnet.adapters.tls_context import PinnedContext, client_context
 from hearthnet.base.constants import REQUEST_MAX_BYTES, RPC_DEFAULT_TIMEOUT_S
 from hearthnet.base.errors import (
     BadRequest,
@@ -28,11 +31,14 @@ from hearthnet.wire.frame import SseDecoder
 from hearthnet.wire.manifest import NodeManifest, open_node_manifest
 from hearthnet.wire.reply import ErrorBody, needs_verified_reply, open_reply, verify_reply
 from hearthnet.wire.rpc import HEADER_PREFIX, CallHead, SignedCall, sign_call
+from hearthnet.wire.session import Sealed
+from hearthnet.wire.session_key import SESSION_HEADER, SESSION_LOST, Certificates
 from hearthnet.wire.stream import StreamReceiver
 from hearthnet.wire.timestamp import format_time
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
+    from pathlib import Path
 
     from hearthnet.base.types import CommunityID, NodeID
     from hearthnet.ports import Address, Clock, Peer
@@ -44,7 +50,8 @@ EPOCH_HEADER: Final = f"{HEADER_PREFIX}Epoch"
 _PEERS_MAX = 1024
 _CONNECT_WITHIN_S = 10.0
 _NEXT_ADDRESS_AFTER_S = 3.0  # of several addresses one that is silent is passed over sooner
-_CALL_PATH = "/bus/v1/call"
+CALL_PATH: Final = "/bus/v1/call"
+_MEDIA: Final = {"call": "application/json", "post": "application/octet-stream"}
 
 
 def url_of(address: Address) -> str:
@@ -60,13 +67,19 @@ class PeerClient:
     whose clocks are years apart understand each other.
     """
 
-    def __init__(self, key: KeyPair, community: CommunityID, clock: Clock, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self, key: KeyPair, community: CommunityID, clock: Clock, new_id: Callable[[], str],
+        *, certificates: Path | None = None,
+    ) -> None:  # fmt: skip
+        """`certificates`: the folder that `tls_context.prepare_files` filled; without it there are no sessions."""
+        self._certificates = certificates
+        self.sessions = PeerSessions(key, community, clock, self._post_bare, self._seen_certificates)
         self._key = key
         self._community = community
         self._clock = clock
         self._new_id = new_id
         self._epochs: dict[NodeID, str] = {}
-        self._contexts: dict[NodeID, ssl.SSLContext] = {}
+        self._contexts: dict[NodeID, PinnedContext] = {}
         self._answered_at: dict[NodeID, Address] = {}
         self._session: aiohttp.ClientSession | None = None
 
@@ -76,18 +89,18 @@ class PeerClient:
         """The reply `{output, meta}`."""
         with _translated(peer):
             async with asyncio.timeout(timeout_s):
-                call, response = await self._send_call(peer, capability, version, body)
+                asked, response = await self._send_call(peer, capability, version, body)
                 content = await _read(response)
-        return self._believe(peer, call, response, content)
+        return self._believe(peer, asked, response, content)
 
     async def stream(
         self, peer: Peer, capability: str, version: str, body: JsonObject
     ) -> AsyncGenerator[StreamFrame, None]:
         """The frames of a streamed reply up to its terminal one; closing it cancels the call there."""
         with _translated(peer):
-            call, response = await self._send_call(peer, capability, version, body)
+            asked, response = await self._send_call(peer, capability, version, body)
             if response.content_type != "text/event-stream":
-                self._believe(peer, call, response, await _read(response))
+                self._believe(peer, asked, response, await _read(response))
                 raise BadRequest(f"{capability} does not stream its reply")
             decoder, receiver = SseDecoder(), StreamReceiver()
             try:
@@ -104,14 +117,16 @@ class PeerClient:
     async def request(self, peer: Peer, path: str, content: bytes, timeout_s: float = RPC_DEFAULT_TIMEOUT_S) -> bytes:
         """What the partner's endpoint answers."""
 
-        def sign() -> SignedCall:
-            head = self._head(peer, EXCHANGE_NAME, EXCHANGE_VERSION)
+        def sign(request_id: str) -> SignedCall:
+            head = self._head(peer, EXCHANGE_NAME, EXCHANGE_VERSION, request_id)
             return sign_exchange(self._key, head, path, content)
 
         with _translated(peer):
             async with asyncio.timeout(timeout_s):
-                _, response = await self._send(peer, path, content, sign, "application/octet-stream")
+                asked, response = await self._send(peer, path, ("post", path), content, sign)
                 answer = await _read(response)
+        if asked.seal is not None:
+            asked.seal.verify(response.status, answer, _mac_in(response))
         if response.status != 200:
             raise _refusal_in(response.status, answer)
         return answer
@@ -132,34 +147,58 @@ class PeerClient:
 
     async def close(self) -> None:
         """Close all connections."""
+        await self.sessions.close()
         if self._session is not None:
             await self._session.close()
 
     async def _send_call(
         self, peer: Peer, capability: str, version: str, body: JsonObject
-    ) -> tuple[SignedCall, aiohttp.ClientResponse]:
-        def sign() -> SignedCall:
-            return sign_call(self._key, self._head(peer, capability, version), body)
+    ) -> tuple[_Asked, aiohttp.ClientResponse]:
+        def sign(request_id: str) -> SignedCall:
+            return sign_call(self._key, self._head(peer, capability, version, request_id), body)
 
-        return await self._send(peer, _CALL_PATH, canonical.encode(body), sign, "application/json")
+        return await self._send(peer, CALL_PATH, ("call", capability, version), canonical.encode(body), sign)
 
     async def _send(
-        self, peer: Peer, path: str, content: bytes, sign: Callable[[], SignedCall], media: str
-    ) -> tuple[SignedCall, aiohttp.ClientResponse]:
+        self, peer: Peer, path: str, words: tuple[str, ...], content: bytes, sign: Callable[[str], SignedCall]
+    ) -> tuple[_Asked, aiohttp.ClientResponse]:
+        """One request, sealed if a session is open, else signed; signed anew when it was refused as stale."""
         if len(content) > REQUEST_MAX_BYTES:
             raise BadRequest(f"{len(content)} bytes, at most {REQUEST_MAX_BYTES} are read")
-        call = sign()
-        response = await self._post(peer, path, content, call, media)
+        request_id = self._new_id()
+        media = _MEDIA[words[0]]
+        if (seal := self.sessions.seal(peer, (*words, request_id), content)) is not None:
+            headers = {**_sealed_headers(words, request_id), SESSION_HEADER: seal.sealed.text(), "Content-Type": media}
+            response = await self._reach(peer, "POST", path, content, headers)
+            if response.headers.get(SESSION_HEADER) != SESSION_LOST:
+                return _Asked(words[1], request_id, seal), response
+            await response.read()
+            self.sessions.lost(peer.node_id, seal.sealed)
+            request_id = self._new_id()
+        call = sign(request_id)
+        response = await self._reach(peer, "POST", path, content, {**call.headers(), "Content-Type": media})
         if response.status == Expired.status and call.head.epoch != self._epochs.get(peer.node_id, ""):
             await response.read()
-            call = sign()
-            response = await self._post(peer, path, content, call, media)
-        return call, response
+            request_id = self._new_id()
+            call = sign(request_id)
+            response = await self._reach(peer, "POST", path, content, {**call.headers(), "Content-Type": media})
+        return _Asked(words[1], request_id), response
 
-    async def _post(
-        self, peer: Peer, path: str, content: bytes, call: SignedCall, media: str
-    ) -> aiohttp.ClientResponse:
-        return await self._reach(peer, "POST", path, content, {**call.headers(), "Content-Type": media})
+    async def _post_bare(self, peer: Peer, path: str, content: bytes) -> bytes:
+        """A message that carries its own proof."""
+        with _translated(peer):
+            async with asyncio.timeout(RPC_DEFAULT_TIMEOUT_S):
+                response = await self._reach(peer, "POST", path, content, {"Content-Type": "application/json"})
+                answer = await _read(response)
+        if response.status != 200:
+            raise _refusal_in(response.status, answer)
+        return answer
+
+    def _seen_certificates(self, node_id: NodeID) -> Certificates | None:
+        context = self._contexts.get(node_id)
+        if context is None or not context.certificate or not context.peer_certificate:
+            return None
+        return Certificates.of(context.certificate, context.peer_certificate)
 
     async def _reach(
         self, peer: Peer, method: str, path: str, content: bytes | None = None, headers: dict[str, str] | None = None
@@ -185,19 +224,21 @@ class PeerClient:
             return response
         raise failure
 
-    def _head(self, peer: Peer, capability: str, version: str) -> CallHead:
+    def _head(self, peer: Peer, capability: str, version: str, request_id: str) -> CallHead:
         return CallHead(
-            capability=capability, version=version, request_id=self._new_id(), sender=self._key.node_id,
+            capability=capability, version=version, request_id=request_id, sender=self._key.node_id,
             community=self._community, timestamp=format_time(self._clock.now()),
             epoch=self._epochs.get(peer.node_id, ""), to=peer.node_id,
         )  # fmt: skip
 
-    def _believe(self, peer: Peer, call: SignedCall, response: aiohttp.ClientResponse, content: bytes) -> JsonObject:
-        """The reply's body after its signature was checked; raises the error it carries."""
-        if response.headers.get(f"{HEADER_PREFIX}Signature"):
+    def _believe(self, peer: Peer, asked: _Asked, response: aiohttp.ClientResponse, content: bytes) -> JsonObject:
+        """The reply's body after its seal or signature was checked; raises the error it carries."""
+        if asked.seal is not None:
+            asked.seal.verify(response.status, content, _mac_in(response))
+        elif response.headers.get(f"{HEADER_PREFIX}Signature"):
             reply = open_reply(response.headers.items(), response.status, content)
-            verify_reply(reply, self._community, sender=peer.node_id, request_id=call.head.request_id)
-        elif response.status == 200 and needs_verified_reply(call.head.capability):
+            verify_reply(reply, self._community, sender=peer.node_id, request_id=asked.request_id)
+        elif response.status == 200 and needs_verified_reply(asked.capability):
             raise InvalidSignature("the reply is not signed")
         if response.status != 200:
             raise _refusal_in(response.status, content)
@@ -206,10 +247,10 @@ class PeerClient:
             raise BadRequest("the reply is not an object")
         return body
 
-    def _context(self, node_id: NodeID) -> ssl.SSLContext:
+    def _context(self, node_id: NodeID) -> PinnedContext:
         context = self._contexts.get(node_id)
         if context is None:
-            context = client_context(node_id)
+            context = client_context(node_id, self._certificates, self._key)
             _remember(self._contexts, node_id, context)
         return context
 
@@ -217,6 +258,29 @@ class PeerClient:
         if self._session is None:
             self._session = aiohttp.ClientSession(auto_decompress=False)
         return self._session
+
+
+class _Asked(Struct, frozen=True):
+    """What the reply has to fit."""
+
+    capability: str
+    request_id: str
+    seal: Seal | None = None
+
+
+def _sealed_headers(words: tuple[str, ...], request_id: str) -> dict[str, str]:
+    named = {f"{HEADER_PREFIX}Request-Id": request_id}
+    if words[0] == "call":
+        named[f"{HEADER_PREFIX}Capability"], named[f"{HEADER_PREFIX}Capability-Version"] = words[1:]
+    return named
+
+
+def _mac_in(response: aiohttp.ClientResponse) -> str:
+    """The MAC of a sealed reply; raises InvalidSignature."""
+    try:
+        return Sealed.parse(response.headers.get(SESSION_HEADER, "")).mac
+    except BadRequest as error:
+        raise InvalidSignature("the reply is not sealed") from error
 
 
 def _remember(known: dict[NodeID, Any], node_id: NodeID, value: Any) -> None:

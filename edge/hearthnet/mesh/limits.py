@@ -94,6 +94,14 @@ class RateLimits:
         bucket.full_at = full
         total.full_at = total_full
 
+    def refund(self, subject: str, capability: str) -> None:
+        """Give back what one `admit` took."""
+        known = self._subjects.get(subject)
+        bucket = known.buckets.get(capability) if known is not None else None
+        if known is not None and bucket is not None:
+            known.total.full_at -= self._total_step
+            bucket.full_at -= self._capability_step
+
     def __len__(self) -> int:
         return len(self._subjects)
 

@@ -147,9 +147,13 @@ class MeshServer:
 
     def caller_of(self, sender: Sender) -> Caller:
         """Who calls; strangers share the limits of their address, because keys cost nothing. Raises Revoked."""
-        trust = TrustLevel.UNKNOWN
-        if sender.community == self._community.community:
-            members: Trusts = self._community.members
-            trust = members.trust(sender.node_id)
+        trust = self.trust(sender)
         known = trust is not TrustLevel.UNKNOWN
         return Caller(sender.node_id, trust, sender.node_id if known else f"address:{sender.address}")
+
+    def trust(self, sender: Sender) -> TrustLevel:
+        """How far a sender is trusted here; raises Revoked."""
+        if sender.community != self._community.community:
+            return TrustLevel.UNKNOWN
+        members: Trusts = self._community.members
+        return members.trust(sender.node_id)

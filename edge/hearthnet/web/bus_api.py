@@ -1,7 +1,8 @@
-"""What other nodes reach on port 7080: signed calls, the manifest, health (X01).
+"""What other nodes reach on port 7080: calls, endpoints of the node itself, the manifest, health (X01).
 
-Order of a call: address limit, headers and body, signature and freshness, membership, trace, bus (which limits the
-caller and judges trust). Replies are signed; streams are server-sent events on the pinned connection.
+Order of a request: address limit, headers and body, proof of the sender and freshness, membership, trace, bus (which
+limits the caller and judges trust). Replies are signed, or sealed in a session; streams are server-sent events on the
+pinned connection.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import secrets
 from typing import TYPE_CHECKING
 
 from aiohttp import web
-from msgspec import Struct
 
 from hearthnet.base.constants import RATE_LIMIT_TOTAL_HARD_RPS, RATE_LIMIT_TOTAL_SOFT_RPS
 from hearthnet.base.errors import (
@@ -21,7 +21,6 @@ from hearthnet.base.errors import (
     HearthNetError,
     InternalError,
     InvalidSignature,
-    NotCanonical,
     NotFound,
     NotImplementedHere,
 )
@@ -31,20 +30,20 @@ from hearthnet.mesh.community_roll import describe_community
 from hearthnet.mesh.limits import Plan, Rate, RateLimits
 from hearthnet.mesh.peer_server import Community, MeshServer
 from hearthnet.mesh.replies import encode_error
-from hearthnet.ports import Address, Sender
-from hearthnet.web import observe
+from hearthnet.ports import Address
+from hearthnet.web import node_sessions, observe
 from hearthnet.web.door import DOOR, Door
+from hearthnet.web.node_door import NODE_DOOR, PROOF, NodeDoor
 from hearthnet.web.node_manifest import write_manifest
 from hearthnet.web.payload import read_bytes
+from hearthnet.web.proof import add_headers, answer, prove_call, prove_exchange
 from hearthnet.web.sse import send_events
 from hearthnet.wire import canonical
 from hearthnet.wire.community_manifest import sign_community_manifest
-from hearthnet.wire.exchange import open_exchange, verify_exchange
 from hearthnet.wire.frame import StreamFrame, encode_sse
 from hearthnet.wire.replay import ReplayGuard
-from hearthnet.wire.reply import ReplyHead, sign_reply
-from hearthnet.wire.rpc import HEADER_PREFIX, SignedCall, open_call, verify_call
-from hearthnet.wire.timestamp import format_time
+from hearthnet.wire.session_desk import SessionDesk
+from hearthnet.wire.session_key import HELLO_PATH, OPEN_PATH, SESSION_HEADER, SESSION_LOST
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
@@ -57,30 +56,16 @@ log = logging.getLogger(__name__)
 _ADDRESS_RATE = Rate(RATE_LIMIT_TOTAL_SOFT_RPS, RATE_LIMIT_TOTAL_HARD_RPS)
 
 
-class NodeDoor(Struct, frozen=True):
-    """What the handlers of this port need."""
-
-    key: KeyPair
-    community: Community
-    server: MeshServer
-    guard: ReplayGuard
-    addresses: RateLimits
-    metrics: Metrics
-
-
-NODE_DOOR: web.AppKey[NodeDoor] = web.AppKey("node_door")
-CALL: web.RequestKey[SignedCall] = web.RequestKey("call", SignedCall)
-
-
 def build_node_app(
     door: Door, key: KeyPair, community: Community, metrics: Metrics, server: MeshServer | None = None
 ) -> web.Application:
     """The application for other nodes; endpoints of the node's own are added with `MeshServer.serve`."""
     app = web.Application(middlewares=[_answer_errors])
     app[DOOR] = door
-    guard = ReplayGuard(secrets.token_bytes(32), door.services.clock.now())
+    clock = door.services.clock
+    guard = ReplayGuard(secrets.token_bytes(32), clock.now())
     addresses = RateLimits(Plan(_ADDRESS_RATE, _ADDRESS_RATE), on_drop=lambda _: metrics.count_limited("any", "hard"))
-    server = server or MeshServer(door.bus, community, door.services.clock)
+    server = server or MeshServer(door.bus, community, clock)
 
     def write(challenge: str, reached_at: Address | None) -> bytes:
         here = None if reached_at is None else (reached_at.host, reached_at.port)
@@ -89,44 +74,39 @@ def build_node_app(
         )  # fmt: skip
 
     server.write_manifest = write
-    app[NODE_DOOR] = NodeDoor(key, community, server, guard, addresses, metrics)
+    desk = SessionDesk(key.node_id, secrets.token_bytes)
+    app[NODE_DOOR] = NodeDoor(key, community, server, clock, guard, desk, addresses, metrics)
     app.router.add_post("/bus/v1/call", handle_bus_call)
     app.router.add_get("/bus/v1/call", refuse_web_socket)
     app.router.add_get("/manifest", show_manifest)
     app.router.add_get("/community/manifest", show_community)
     app.router.add_get("/health", observe.health)
     app.router.add_get("/ready", observe.ready)
+    app.router.add_post(HELLO_PATH, node_sessions.greet)
+    app.router.add_post(OPEN_PATH, node_sessions.open_session)
     app.router.add_post("/{path:.+}", handle_exchange)
-    app.on_response_prepare.append(_add_headers)
+    app.on_response_prepare.append(add_headers)
     return app
 
 
 async def handle_bus_call(request: web.Request) -> web.StreamResponse:
-    """`POST /bus/v1/call`: one call, answered by signed JSON or by an event stream."""
-    door, node = request.app[DOOR], request.app[NODE_DOOR]
+    """`POST /bus/v1/call`: one call, answered by signed or sealed JSON or by an event stream."""
+    node = request.app[NODE_DOOR]
     content = await read_bytes(request)
-    call = open_call(request.headers.items(), content)
-    verify_call(call, receiver=node.key.node_id)
-    request[CALL] = call  # from here on errors are signed
-    node.guard.admit(call.head, door.services.clock.now())
-    sender = _sender_of(call, request)
-    name = f"{call.head.capability}@{call.head.version}"
-    trace_id = TraceID(call.head.request_id)
-    if node.server.streams(name):
-        frames = node.server.answer_stream(sender, name, content, trace_id)
+    proof = prove_call(request, content)
+    if node.server.streams(proof.name):
+        frames = node.server.answer_stream(proof.sender, proof.name, content, TraceID(proof.request_id))
         return await send_events(request, frames, _Events())
-    return _signed(request, 200, await node.server.answer(sender, name, content, trace_id))
+    body = await node.server.answer(proof.sender, proof.name, content, TraceID(proof.request_id))
+    return answer(request, 200, body)
 
 
 async def handle_exchange(request: web.Request) -> web.StreamResponse:
     """`POST` of bytes to an endpoint of the node itself, `/sync/v2/reconcile` and the like."""
-    door, node = request.app[DOOR], request.app[NODE_DOOR]
     content = await read_bytes(request)
-    call = open_exchange(request.headers.items(), request.path, content)
-    verify_exchange(call, receiver=node.key.node_id)
-    node.guard.admit(call.head, door.services.clock.now())
-    answer = await node.server.exchange(_sender_of(call, request), request.path, content)
-    return web.Response(body=answer, content_type="application/octet-stream")
+    proof = prove_exchange(request, content)
+    body = await request.app[NODE_DOOR].server.exchange(proof.sender, request.path, content)
+    return answer(request, 200, body, "application/octet-stream")
 
 
 async def refuse_web_socket(_request: web.Request) -> web.StreamResponse:
@@ -150,10 +130,6 @@ async def show_community(request: web.Request) -> web.StreamResponse:
         raise NotFound("this node signs no community manifest", fix="ask an anchor of the community")
     body = sign_community_manifest(node.key, await describe_community(events))
     return web.Response(body=body, content_type="application/json")
-
-
-def _sender_of(call: SignedCall, request: web.Request) -> Sender:
-    return Sender(call.head.sender, call.head.community, request.remote or "")
 
 
 class _Events:
@@ -204,41 +180,9 @@ async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamRe
 
 
 def _refused(request: web.Request, error: HearthNetError) -> web.Response:
-    response = _signed(request, error.status, encode_error(error))
+    response = answer(request, error.status, encode_error(error))
     if error.retry_after_ms is not None:
         response.headers["Retry-After"] = str(max(1, -(-error.retry_after_ms // 1000)))
+    if isinstance(error, Expired) and PROOF not in request and SESSION_HEADER in request.headers:
+        response.headers[SESSION_HEADER] = SESSION_LOST
     return response
-
-
-def _signed(request: web.Request, status: int, body: bytes) -> web.Response:
-    """A JSON response, signed when it answers a call of our community."""
-    node, call = request.app[NODE_DOOR], request.get(CALL)
-    response = web.Response(status=status, body=body, content_type="application/json")
-    community = node.community.community
-    if call is not None and call.head.community == community:
-        try:
-            signed = sign_reply(node.key, community, _head(request, call), status, canonical.decode(body))
-        except (NotCanonical, BadRequest) as error:
-            raise InternalError("the reply has no canonical form") from error
-        response.headers.update(signed.headers())
-    return response
-
-
-def _head(request: web.Request, call: SignedCall) -> ReplyHead:
-    node, clock = request.app[NODE_DOOR], request.app[DOOR].services.clock
-    return ReplyHead(
-        request_id=call.head.request_id, sender=node.key.node_id, timestamp=format_time(clock.now()),
-        epoch=node.guard.epoch,
-    )  # fmt: skip
-
-
-async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """On every response, streams too: who answers, when, and the epoch for the next call (decision 26)."""
-    node, clock = request.app[NODE_DOOR], request.app[DOOR].services.clock
-    named = {"From": node.key.node_id, "Timestamp": format_time(clock.now()), "Epoch": node.guard.epoch}
-    if (call := request.get(CALL)) is not None:
-        named["Request-Id"] = call.head.request_id
-    for name, value in named.items():
-        response.headers.setdefault(f"{HEADER_PREFIX}{name}", value)
-    response.headers.pop("Server", None)
-    response.headers["Cache-Control"] = "no-store"

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 NONCE_BYTES: Final = 32
 SESSION_HEADER: Final = "X-HearthNet-Session"
+SESSION_LOST: Final = "lost"  # this header of a reply when the server does not know the session
+HELLO_PATH: Final = "/session/v1/hello"
+OPEN_PATH: Final = "/session/v1/open"
 SEAL_BYTES: Final = 16
 _CALL_CONTEXT = "hearthnet session 1, caller to server"
 _REPLY_CONTEXT = "hearthnet session 1, server to caller"
