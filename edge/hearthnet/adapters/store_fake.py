@@ -61,6 +61,24 @@ class FakeStore:
         """Run `work` at once, all or nothing."""
         self._refuse_closed()
         await asyncio.sleep(0)
+        return self._run(work)
+
+    def enqueue(self, work: Callable[[Transaction], T], done: Callable[[T | None, BaseException | None], None]) -> None:
+        """Run `work` soon, all or nothing, and tell `done`."""
+
+        def run() -> None:
+            try:
+                value = self._run(work)
+            except Exception as error:  # noqa: BLE001  it belongs to the caller and is told there
+                done(None, error)
+            else:
+                done(value, None)
+
+        self._refuse_closed()
+        asyncio.get_running_loop().call_soon(run)
+
+    def _run(self, work: Callable[[Transaction], T]) -> T:
+        self._refuse_closed()
         connection = self._connection
         self.history.append("transact")
         try:

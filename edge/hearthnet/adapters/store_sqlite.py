@@ -13,6 +13,7 @@ import queue
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -86,8 +87,13 @@ class SqliteStore:
         self._refuse_closed()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._jobs.put(_Job(work, future, loop))
+        self._jobs.put(_Job(work, partial(_settle, future), loop, future))
         return await future
+
+    def enqueue(self, work: Callable[[Transaction], T], done: Callable[[T | None, BaseException | None], None]) -> None:
+        """Run `work` in the writer thread; `done` is called in this loop after the commit."""
+        self._refuse_closed()
+        self._jobs.put(_Job(work, done, asyncio.get_running_loop()))
 
     async def backup(self, target: str) -> None:
         """Consistent copy; the target appears whole or not at all."""
@@ -142,7 +148,7 @@ class SqliteStore:
         try:
             writer.execute("BEGIN IMMEDIATE")
             for job in group:
-                if not job.future.cancelled():
+                if job.future is None or not job.future.cancelled():
                     answers.append(transaction.attempt(job, alone=len(group) == 1))
                 if transaction.fault is not None:
                     raise transaction.fault
@@ -158,20 +164,25 @@ class SqliteStore:
         for loop in {answer.job.loop for answer in answers}:
             mine = [answer for answer in answers if answer.job.loop is loop]
             try:
-                loop.call_soon_threadsafe(_resolve, mine)
+                loop.call_soon_threadsafe(_tell, mine)
             except RuntimeError:  # the callers' loop is closed: nobody waits any more
                 continue
 
 
 class _Job:
-    __slots__ = ("future", "loop", "work")
+    __slots__ = ("done", "future", "loop", "work")
 
     def __init__(
-        self, work: Callable[[Transaction], Any], future: asyncio.Future[Any], loop: asyncio.AbstractEventLoop
+        self,
+        work: Callable[[Transaction], Any],
+        done: Callable[[Any, BaseException | None], None],
+        loop: asyncio.AbstractEventLoop,
+        future: asyncio.Future[Any] | None = None,  # who waits, when somebody can stop waiting
     ) -> None:
         self.work = work
-        self.future = future
+        self.done = done
         self.loop = loop
+        self.future = future
 
 
 class _Answer:
@@ -183,15 +194,22 @@ class _Answer:
         self.error = error
 
 
-def _resolve(answers: list[_Answer]) -> None:
-    for answer in answers:
-        future = answer.job.future
-        if future.done():
-            continue
-        if answer.error is None:
-            future.set_result(answer.value)
-        else:
-            future.set_exception(answer.error)
+def _tell(answers: list[_Answer]) -> None:
+    if len(answers) == 1:
+        answers[0].job.done(answers[0].value, answers[0].error)
+        return
+    loop = asyncio.get_running_loop()
+    for answer in answers:  # one that raises harms no other
+        loop.call_soon(answer.job.done, answer.value, answer.error)
+
+
+def _settle(future: asyncio.Future[T], value: T, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(value)
+    else:
+        future.set_exception(error)
 
 
 class _Transaction:

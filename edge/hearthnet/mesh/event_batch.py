@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
-from hearthnet.mesh.event_rows import EventRows
+from hearthnet.mesh.event_rows import EventRows, LogEnd
 from hearthnet.wire.chain import ChainEntry, Duplicate, Extends, Fork, Gap, LamportClock, check_link
 
 if TYPE_CHECKING:
@@ -27,13 +27,20 @@ class EventBatch:
     """Places events after each other and after what is stored; `finish` writes them and the clock.
 
     It holds no state beyond the transaction: when that fails, the batch is thrown away. After the commit the caller
-    takes over `fresh_names`, `tips`, `clock`, `stored` and `seqs`.
+    takes over `fresh_names`, `tips`, `end`, `stored` and `seqs`.
     """
 
-    def __init__(self, tx: Transaction, community: CommunityID, names: Mapping[str, int], received_at: int) -> None:
+    def __init__(
+        self,
+        tx: Transaction,
+        community: CommunityID,
+        names: Mapping[str, int],
+        received_at: int,
+        end: LogEnd | None = None,  # what the last commit left, when the caller knows it
+    ) -> None:
         self.community = community
         self._rows = EventRows(tx, community, names)
-        self._local = self._rows.read_clock()
+        self._local = self._rows.begin(end)
         self._received_at = received_at
         self.tips: dict[str, ChainEntry | None] = {}  # last entry by author; None when there is not exactly one
         self.clock = LamportClock(self._local.lamport)
@@ -44,6 +51,7 @@ class EventBatch:
         self.duplicates = 0
         self.forks = 0
         self.seqs = range(0)  # arrival numbers of `stored`
+        self.end = end  # after `finish` what the commit will leave
 
     @property
     def fresh_names(self) -> Mapping[str, int]:
@@ -102,3 +110,4 @@ class EventBatch:
         )
         if clock != self._local:
             self._rows.write_clock(clock)
+        self.end = LogEnd(clock, last)

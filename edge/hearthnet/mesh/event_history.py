@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from hearthnet.base.errors import EventRejected, HearthNetError, NotFound, StoreCorrupt
-from hearthnet.mesh.event_rows import cid_text, hash_bytes
-from hearthnet.wire.chain import Gap, check_link
-from hearthnet.wire.event import Sealed, open_event, verify_event
+from hearthnet.base.errors import HearthNetError, NotFound, StoreCorrupt
+from hearthnet.mesh.event_check import ChainCheck
+from hearthnet.mesh.event_rows import KEPT_TYPES, cid_text, hash_bytes
+from hearthnet.wire.event import Sealed, open_event
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Sequence
+    from collections.abc import AsyncGenerator, Collection, Sequence
 
     from hearthnet.base.types import CID, NodeID
     from hearthnet.ports import Row, SqlValue, Store
@@ -27,6 +27,18 @@ class Position(Struct, frozen=True):
     lamport: int = 0
     event_id: str = ""
     hash: bytes = b""
+
+
+class Identity(Struct, frozen=True):
+    """What stays of every event, even when its bytes are forgotten: its name and its place in the author's chain."""
+
+    hash: CID
+    lamport: int
+    event_id: str
+    author: NodeID
+    author_epoch: int
+    author_seq: int
+    has_bytes: bool
 
 
 class ForkProof(Struct, frozen=True):
@@ -63,16 +75,17 @@ class EventHistory:
         rows = await self._store.query(
             "SELECT hash, wire FROM events WHERE lamport = ? AND hash = ?", (lamport, hash_bytes(hash_))
         )
-        if not rows:
-            raise NotFound(f"no event {hash_}")
+        if not rows or not rows[0][1]:
+            raise NotFound(f"event {hash_} was forgotten" if rows else f"no event {hash_}")
         for sealed in self._open(rows):
             return sealed
         raise StoreCorrupt(f"stored event {hash_} is damaged")
 
     async def at(self, author: NodeID, author_seq: int) -> list[Sealed]:
-        """The author's events of this number: one, or more after a fork or under another epoch."""
+        """The author's events of this number: one, or more after a fork or under another epoch; none when forgotten."""
         rows = await self._store.query(
             "SELECT hash, wire FROM events WHERE author = (SELECT id FROM names WHERE text = ?) AND author_seq = ?"
+            " AND wire != x''"
             " ORDER BY author_epoch, seq",
             (author, author_seq),
         )
@@ -99,10 +112,11 @@ class EventHistory:
         return {cid_text(row[0]) for row in rows}
 
     async def page(self, after: Position, limit: int = _PAGE_EVENTS) -> tuple[list[Sealed], Position]:
-        """The next events in the order that all nodes agree on, and where to go on."""
+        """The next events in the order that all nodes agree on, and where to go on; forgotten ones are not here."""
         rows = await self._store.query(
             "SELECT hash, wire, lamport, event_id FROM events"
-            " WHERE lamport >= ? AND (lamport, event_id, hash) > (?, ?, ?) ORDER BY lamport, event_id, hash LIMIT ?",
+            " WHERE lamport >= ? AND (lamport, event_id, hash) > (?, ?, ?) AND wire != x''"
+            " ORDER BY lamport, event_id, hash LIMIT ?",
             (after.lamport, after.lamport, after.event_id, after.hash, limit),
         )
         if not rows:
@@ -110,18 +124,51 @@ class EventHistory:
         last = rows[-1]
         return self._open(rows), Position(last[2], last[3], last[0])
 
-    async def by_type(self, event_type: str, after_seq: int = 0) -> AsyncGenerator[list[Sealed]]:
+    def by_type(self, event_type: str, after_seq: int = 0) -> AsyncGenerator[list[Sealed]]:
         """All events of a type in order of arrival, a page at a time."""
+        return self.by_types((event_type,), after_seq)
+
+    async def by_types(self, types: Collection[str], after_seq: int = 0) -> AsyncGenerator[list[Sealed]]:
+        """All events of some types in order of arrival, a page at a time: one walk, however many types."""
+        marks = ",".join("?" * len(types))
+        through_index = " AND kept = 1" if KEPT_TYPES.issuperset(types) else ""
         while True:
             rows = await self._store.query(
-                "SELECT hash, wire, seq FROM events WHERE event_type = (SELECT id FROM names WHERE text = ?)"
-                " AND seq > ? ORDER BY seq LIMIT ?",
-                (event_type, after_seq, _PAGE_EVENTS),
+                "SELECT hash, wire, seq FROM events"  # noqa: S608  question marks only
+                f" WHERE event_type IN (SELECT id FROM names WHERE text IN ({marks})){through_index}"
+                " AND seq > ? AND wire != x'' ORDER BY seq LIMIT ?",
+                (*types, after_seq, _PAGE_EVENTS),
             )
             if not rows:
                 return
             after_seq = rows[-1][2]
             yield self._open(rows)
+
+    async def forgotten(self, types: Collection[str], after_seq: int) -> bool:
+        """Whether an event of these types that arrived after `after_seq` gave up its bytes."""
+        marks = ",".join("?" * len(types))
+        ((last,),) = await self._store.query(
+            "SELECT coalesce(max(last_seq), 0) FROM forgotten"  # noqa: S608  question marks only
+            f" WHERE event_type IN (SELECT id FROM names WHERE text IN ({marks}))",
+            tuple(types),
+        )
+        return int(last) > after_seq
+
+    async def identities(self, after: Position, limit: int = _PAGE_EVENTS) -> tuple[list[Identity], Position]:
+        """Like `page`, but of every event, also those whose bytes are forgotten: what sync compares."""
+        rows = await self._store.query(
+            "SELECT hash, lamport, event_id, text, author_epoch, author_seq, wire != x'' FROM events"
+            " JOIN names ON names.id = author"
+            " WHERE lamport >= ? AND (lamport, event_id, hash) > (?, ?, ?) ORDER BY lamport, event_id, hash LIMIT ?",
+            (after.lamport, after.lamport, after.event_id, after.hash, limit),
+        )
+        if not rows:
+            return [], after
+        found = [
+            Identity(cid_text(hash_), lamport, event_id, author, epoch, seq, bool(has_bytes))
+            for hash_, lamport, event_id, author, epoch, seq, has_bytes in rows
+        ]
+        return found, Position(rows[-1][1], rows[-1][2], rows[-1][0])
 
     async def forks(self) -> list[ForkProof]:
         """Every proof that an author signed two continuations."""
@@ -134,22 +181,23 @@ class EventHistory:
     async def verify_all(self, own: NodeID) -> int:
         """Check form, hash, signature and chain of every stored event; returns how many there are.
 
+        Of those that were forgotten, only the place in the chain can be checked.
+
         Raises StoreCorrupt naming the first event that is not what was stored, or a hole in the chain of `own`.
         """
         checked, after = 0, (0, 0, 0)
-        chain: list[Sealed] = []
+        check = ChainCheck(own)
         while True:
             rows = await self._store.query(
-                "SELECT hash, wire, author, author_seq, seq FROM events WHERE (author, author_seq, seq) > (?, ?, ?)"
-                " ORDER BY author, author_seq, seq LIMIT ?",
+                "SELECT author, author_seq, seq, author_epoch, lamport, hash, wire FROM events"
+                " WHERE (author, author_seq, seq) > (?, ?, ?) ORDER BY author, author_seq, seq LIMIT ?",
                 (*after, _PAGE_EVENTS),
             )
             if not rows:
                 return checked
-            for sealed in await asyncio.to_thread(_verify_rows, rows):
-                chain = _follow(chain, sealed, own)
+            await asyncio.to_thread(check.follow, rows)
             checked += len(rows)
-            after = rows[-1][2:5]
+            after = rows[-1][:3]
 
     def _open(self, rows: Sequence[Row]) -> list[Sealed]:
         found = []
@@ -164,33 +212,3 @@ class EventHistory:
             else:
                 self.damaged.add(cid_text(hash_))
         return found
-
-
-def _verify_rows(rows: Sequence[tuple[bytes, bytes]]) -> list[Sealed]:
-    checked = []
-    for hash_, wire, *_ in rows:
-        try:
-            sealed = open_event(wire)
-            verify_event(sealed)
-        except HearthNetError as error:
-            raise StoreCorrupt(f"stored event {cid_text(hash_)} is damaged: {error.detail}") from error
-        if sealed.hash != cid_text(hash_):
-            raise StoreCorrupt(f"stored event {cid_text(hash_)} is {sealed.hash}")
-        checked.append(sealed)
-    return checked
-
-
-def _follow(chain: list[Sealed], sealed: Sealed, own: NodeID) -> list[Sealed]:
-    """The author's events at this number and the one before, the new one among them."""
-    event = sealed.event
-    near = [
-        other for other in chain
-        if other.event.author == event.author and other.event.author_seq >= event.author_seq - 1
-    ]  # fmt: skip
-    try:
-        link = check_link(sealed.entry, event.prev, [other.entry for other in near])
-    except EventRejected as error:
-        raise StoreCorrupt(f"stored event {sealed.hash}: {error.detail}") from error
-    if isinstance(link, Gap) and event.author == own:
-        raise StoreCorrupt(f"event {link.missing} of this node is missing")
-    return [*near, sealed]

@@ -14,6 +14,8 @@ from msgspec import Struct
 from hearthnet.base.types import CID
 from hearthnet.ports import Migration
 from hearthnet.wire.chain import ChainEntry
+from hearthnet.wire.event_types import EVENT_TYPES
+from hearthnet.wire.timestamp import parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,9 +58,32 @@ EVENTS_SCHEMA: Final = (
         ) WITHOUT ROWID;
         """,
     ),
+    Migration(
+        "events",
+        2,
+        """
+        ALTER TABLE events ADD COLUMN expires_at INTEGER;  -- seconds since 1970, where the author named a time
+        ALTER TABLE events ADD COLUMN kept INTEGER;        -- 1 when the log never forgets it
+        UPDATE events SET kept = 1 WHERE event_type IN (SELECT id FROM names WHERE text LIKE 'community.%');
+        UPDATE events SET expires_at = CAST(strftime('%s', json_extract(CAST(wire AS TEXT), '$.expires_at')) AS INTEGER)
+            WHERE instr(wire, CAST('"expires_at"' AS BLOB)) AND json_valid(CAST(wire AS TEXT));
+        -- all others are read in order of arrival: an index over every event costs each append a page
+        DROP INDEX events_type;
+        CREATE INDEX events_kept ON events (event_type) WHERE kept = 1;
+        CREATE INDEX events_expiry ON events (expires_at) WHERE expires_at IS NOT NULL;
+        CREATE TABLE log_days (       -- days as this node saw them pass, so that no jump of its clock ages an event
+            number INTEGER PRIMARY KEY, began_at INTEGER NOT NULL, last_seq INTEGER NOT NULL
+        );
+        CREATE TABLE forgotten (      -- by type: how many events gave up their bytes, the last one to arrive among them
+            event_type INTEGER PRIMARY KEY, count INTEGER NOT NULL, last_seq INTEGER NOT NULL
+        );
+        """,
+    ),
 )
-SALVAGE: Final = "SELECT wire FROM events WHERE seq BETWEEN ? AND ?"  # from a damaged file, by windows of keys
-_ROW: Final = "(NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+# from a damaged file, by windows of keys
+SALVAGE: Final = "SELECT wire FROM events WHERE seq BETWEEN ? AND ? AND wire != x''"
+KEPT_TYPES: Final = frozenset(name for name in EVENT_TYPES if name.startswith("community."))  # never forgotten
+_ROW: Final = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT: Final = f"INSERT INTO events VALUES {_ROW}"  # noqa: S608  question marks only
 _ROWS_TOGETHER: Final = 32  # one statement for many rows: threads switch seldom, and yet none waits long
 _INSERT_MANY: Final = f"INSERT INTO events VALUES {','.join([_ROW] * _ROWS_TOGETHER)}"  # noqa: S608  question marks only
@@ -73,6 +98,13 @@ class LocalClock(Struct, frozen=True):
     head: ChainEntry | None = None
 
 
+class LogEnd(Struct, frozen=True):
+    """What a commit left: the clock, and the arrival number of the last event."""
+
+    clock: LocalClock
+    seq: int
+
+
 class EventRows:
     """Reads and writes of one transaction; `add` collects some rows, `flush_all` writes what is left."""
 
@@ -80,8 +112,17 @@ class EventRows:
         self._tx = tx
         self._community = community
         self._names = names
+        self._seq = 0
         self._rows: list[Sequence[SqlValue]] = []
         self.fresh: dict[str, int] = {}
+
+    def begin(self, end: LogEnd | None) -> LocalClock:
+        """Go on after `end`, or after what the store holds when the caller does not know; returns the clock."""
+        if end is None:
+            ((seq,),) = self._tx.query("SELECT coalesce(max(seq), 0) FROM events")
+            end = LogEnd(self.read_clock(), seq)
+        self._seq = end.seq
+        return end.clock
 
     def read_clock(self) -> LocalClock:
         """The clock as the last commit left it."""
@@ -107,9 +148,11 @@ class EventRows:
     def add(self, sealed: Sealed, received_at: int) -> None:
         """Store an event that passed every check."""
         event = sealed.event
+        self._seq += 1
         self._rows.append((
-            hash_bytes(sealed.hash), event.lamport, event.event_id, self._number(event.author), event.author_epoch,
-            event.author_seq, self._number(event.event_type), received_at, sealed.wire,
+            self._seq, hash_bytes(sealed.hash), event.lamport, event.event_id, self._number(event.author),
+            event.author_epoch, event.author_seq, self._number(event.event_type), received_at, sealed.wire,
+            parse_time(event.expires_at) if event.expires_at else None, 1 if event.event_type in KEPT_TYPES else None,
         ))  # fmt: skip
         if len(self._rows) == _ROWS_TOGETHER:
             self._tx.execute(_INSERT_MANY, [*chain.from_iterable(self._rows)])
@@ -117,10 +160,12 @@ class EventRows:
 
     def flush_all(self) -> int:
         """Write what `add` collected; returns the highest arrival number."""
-        self._tx.executemany(_INSERT, self._rows)
+        if len(self._rows) == 1:
+            self._tx.execute(_INSERT, self._rows[0])
+        elif self._rows:
+            self._tx.executemany(_INSERT, self._rows)
         self._rows.clear()
-        ((last,),) = self._tx.query("SELECT coalesce(max(seq), 0) FROM events")
-        return int(last)
+        return self._seq
 
     def places(self, author: str, author_seq: int) -> list[ChainEntry]:
         """The author's entries at this number and the one before, of every epoch and fork."""

@@ -1,6 +1,7 @@
 """Own events on their way into the log: chained in order, signed side by side, stored together (X02).
 
-What arrives while a batch is being stored forms the next batch. The place of an event in the chain depends on the
+What arrives while a batch is being stored forms the next batch; no task stands between, so that a single event takes
+one way to the writer thread and one back. The place of an event in the chain depends on the
 hash of what is signed, not on the signature, so that signatures of a large batch are made in several threads.
 """
 
@@ -15,7 +16,7 @@ from hearthnet.base.ulid import Ulids
 from hearthnet.wire.event import Draft, Sealed, draft_event
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from msgspec import Struct
 
@@ -36,56 +37,54 @@ class Submission:
         self.data = data
         self.expires_at = expires_at
         self.future: asyncio.Future[list[Sealed]] = asyncio.get_running_loop().create_future()
-        self.outcome: list[Sealed] | HearthNetError | None = None
+        self.outcome: list[Sealed] | BaseException = []
 
-    def settle(self) -> None:
-        """Tell who waits."""
+    def settle(self, error: BaseException | None) -> None:
+        """Tell who waits; `error` voids the whole batch."""
         if self.future.done():
             return
-        if isinstance(self.outcome, list):
-            self.future.set_result(self.outcome)
-        elif self.outcome is not None:
-            self.future.set_exception(self.outcome)
+        outcome = error or self.outcome
+        if isinstance(outcome, list):
+            self.future.set_result(outcome)
         else:
-            self.future.cancel()  # the node is stopping
+            self.future.set_exception(outcome)
 
 
 class EventWriter:
-    """Collects submissions and has `store` write them, one batch at a time."""
+    """Collects submissions and has `store` write them, one batch at a time; `store` calls back with its error."""
 
-    def __init__(self, store: Callable[[list[Submission]], Awaitable[None]]) -> None:
+    def __init__(self, store: Callable[[list[Submission], Callable[[BaseException | None], None]], None]) -> None:
         self._store = store
         self._waiting: list[Submission] = []
-        self._writing: asyncio.Task[None] | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
 
-    async def submit(self, submission: Submission) -> list[Sealed]:
+    def submit(self, submission: Submission) -> asyncio.Future[list[Sealed]]:
         """Resolves when everything is stored; raises what `store` found."""
         self._waiting.append(submission)
-        if self._writing is None:
-            self._writing = asyncio.ensure_future(self._write())
-        return await submission.future
+        if self._idle.is_set():
+            self._idle.clear()
+            self._write()
+        return submission.future
 
     async def finish(self) -> None:
         """Wait until nothing is on its way."""
-        if self._writing is not None:
-            await self._writing
+        await self._idle.wait()
 
-    async def _write(self) -> None:
-        batch: list[Submission] = []
+    def _write(self) -> None:
+        batch, self._waiting = self._waiting, []
         try:
-            while self._waiting:
-                batch, self._waiting = self._waiting, []
-                try:
-                    await self._store(batch)
-                except HearthNetError as error:
-                    for submission in batch:
-                        submission.outcome = error
-                for submission in batch:
-                    submission.settle()
-        finally:
-            self._writing = None
-            for submission in [*batch, *self._waiting]:
-                submission.settle()
+            self._store(batch, partial(self._written, batch))
+        except HearthNetError as error:  # the store is closed
+            self._written(batch, error)
+
+    def _written(self, batch: list[Submission], error: BaseException | None) -> None:
+        for submission in batch:
+            submission.settle(error)
+        if self._waiting:
+            self._write()
+        else:
+            self._idle.set()
 
 
 class Sealing:

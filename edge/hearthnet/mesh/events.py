@@ -19,7 +19,7 @@ from hearthnet.base.types import NodeID
 from hearthnet.mesh.event_batch import EventBatch
 from hearthnet.mesh.event_check import check_head
 from hearthnet.mesh.event_history import EventHistory
-from hearthnet.mesh.event_rows import EventRows
+from hearthnet.mesh.event_rows import EventRows, LogEnd
 from hearthnet.mesh.event_writer import EventWriter, Sealing, Submission
 from hearthnet.mesh.verification import Admission, Rejection, Unverified, Verifier, reject
 from hearthnet.mesh.view_set import ViewSet
@@ -93,6 +93,8 @@ class EventLog:
         self._writer = EventWriter(self._store_own)
         self._sealing = Sealing(key, clock, random_bytes, self._verifier)
         self._receiving = asyncio.Lock()
+        self._end: LogEnd | None = None  # what the last commit left
+        self._under_way = 0  # transactions whose end is not known yet
         self._listeners: list[Callable[[Sealed], None]] = []
         self._frozen_members = self.members.copy()  # never changes, so that the writer thread may read it
 
@@ -155,13 +157,12 @@ class EventLog:
     async def begin_epoch(self) -> int:
         """Go on under the next `author_epoch` (decision 29)."""
 
-        def raise_epoch(tx: Transaction) -> int:
-            batch = self._batch(tx)
+        def raise_epoch(batch: EventBatch) -> None:
             batch.author_epoch += 1
-            batch.finish()
-            return batch.author_epoch
 
-        return await self._store.transact(raise_epoch)
+        done: asyncio.Future[EventBatch] = asyncio.get_running_loop().create_future()
+        self._write(raise_epoch, partial(_settle, done))
+        return (await done).author_epoch
 
     async def receive(self, wires: Sequence[bytes]) -> Receipt:
         """Verify and store events from outside, in the order (lamport, event id); duplicates change nothing.
@@ -177,8 +178,7 @@ class EventLog:
                     while len(ahead) < _BATCHES_AHEAD and number + len(ahead) < len(parts):
                         ahead.append(asyncio.ensure_future(self._check(parts[number + len(ahead)], bulk=bulk)))
                     verified, receipt = await ahead.popleft()  # while these are stored, the next are verified
-                    batch = await self._store.transact(partial(self._admit_all, verified, self._admission()))
-                    self._publish(batch)
+                    batch = await self._admit(verified)
                     stored = Receipt(len(batch.stored), batch.duplicates, batch.forks, tuple(batch.rejected))
                     total = _sum(_sum(total, receipt), stored)
             finally:
@@ -190,14 +190,13 @@ class EventLog:
 
     # ---- in the store's writer thread -------------------------------------------------------------------------
 
-    def _seal_all(self, submissions: list[Submission], admission: Admission, tx: Transaction) -> EventBatch:
-        batch = self._batch(tx, self._clock.now())
-        self._sealing.seal_all(submissions, admission, batch)
+    def _fill(self, fill: Callable[[EventBatch], None], end: LogEnd | None, tx: Transaction) -> EventBatch:
+        batch = EventBatch(tx, self.community, self._names, int(self._clock.now()), end)
+        fill(batch)
         batch.finish()
         return batch
 
-    def _admit_all(self, verified: list[Sealed], admission: Admission, tx: Transaction) -> EventBatch:
-        batch = self._batch(tx, self._clock.now())
+    def _admit_all(self, verified: list[Sealed], admission: Admission, batch: EventBatch) -> None:
         for sealed in verified:
             try:
                 link = batch.link(sealed)
@@ -213,11 +212,6 @@ class EventLog:
             batch.add(sealed, link)
             if sealed.event.author == self._key.node_id:  # comes back after a restore
                 batch.take_head(sealed.entry)
-        batch.finish()
-        return batch
-
-    def _batch(self, tx: Transaction, now: float = 0.0) -> EventBatch:
-        return EventBatch(tx, self.community, self._names, int(now))
 
     # ---- in the loop ------------------------------------------------------------------------------------------
 
@@ -227,8 +221,30 @@ class EventLog:
                 raise EventRejected(f"{type(item).__name__} is no event type")
         return await self._writer.submit(Submission(data, expires_at))
 
-    async def _store_own(self, submissions: list[Submission]) -> None:
-        self._publish(await self._store.transact(partial(self._seal_all, submissions, self._admission())))
+    def _store_own(self, submissions: list[Submission], done: Callable[[BaseException | None], None]) -> None:
+        self._write(partial(self._sealing.seal_all, submissions, self._admission()), lambda _, error: done(error))
+
+    async def _admit(self, verified: list[Sealed]) -> EventBatch:
+        done: asyncio.Future[EventBatch] = asyncio.get_running_loop().create_future()
+        self._write(partial(self._admit_all, verified, self._admission()), partial(_settle, done))
+        return await done
+
+    def _write(
+        self,
+        fill: Callable[[EventBatch], None],
+        done: Callable[[EventBatch | None, BaseException | None], None],
+    ) -> None:
+        """One transaction; what it stored is published before `done`, whether or not somebody still waits."""
+
+        def written(batch: EventBatch | None, error: BaseException | None) -> None:
+            self._under_way -= 1
+            if batch is not None:
+                self._publish(batch)
+            done(batch, error)
+
+        end = None if self._under_way else self._end  # with another under way, the store knows better
+        self._store.enqueue(partial(self._fill, fill, end), written)
+        self._under_way += 1
 
     async def _check(self, wires: Sequence[bytes], *, bulk: bool) -> tuple[list[Sealed], Receipt]:
         """The new and verified ones in order, and what became of the others."""
@@ -251,6 +267,7 @@ class EventLog:
         return Admission(self._frozen_members, self.community)
 
     def _publish(self, batch: EventBatch) -> None:
+        self._end = batch.end
         self._names.update(batch.fresh_names)
         self._tips.update(batch.tips)
         self.lamport = max(self.lamport, batch.clock.value)
@@ -265,6 +282,15 @@ class EventLog:
 async def create_community(log: EventLog, name: str) -> Sealed:
     """Found a community of one: this node is its root and anchor (decision 27). Raises EventRejected elsewhere."""
     return await log.append(CommunityCreated(name, NodeID(log.community), CommunityPolicy()))
+
+
+def _settle(future: asyncio.Future[EventBatch], batch: EventBatch | None, error: BaseException | None) -> None:
+    if future.done():
+        return
+    if batch is not None:
+        future.set_result(batch)
+    elif error is not None:
+        future.set_exception(error)
 
 
 def _sum(one: Receipt, two: Receipt) -> Receipt:

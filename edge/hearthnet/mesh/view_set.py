@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec import Struct
 
+from hearthnet.mesh.event_rows import KEPT_TYPES
 from hearthnet.wire.event_types import EVENT_TYPES
 
 if TYPE_CHECKING:
@@ -79,14 +80,20 @@ class ViewSet:
         return snapshot
 
     async def _replay(self, views: Sequence[View], snapshot: Snapshot | None) -> int:
+        together: dict[tuple[int, bool], list[View]] = {}  # views that go on at one place are replayed in one walk
+        for view in views:
+            rare = _types_of(view) <= KEPT_TYPES  # found through an index, all others by reading everything
+            together.setdefault((_restore(view, snapshot), rare), []).append(view)
+        return sum([await self._walk(group, start) for (start, _), group in together.items()])
+
+    async def _walk(self, views: Sequence[View], start: int) -> int:
         applied = 0
-        starts = [_restore(view, snapshot) for view in views]
-        for view, start in zip(views, starts, strict=True):
-            for kind in view.kinds:
-                async for page in self._history.by_type(_TYPE_OF[kind], start):
-                    for sealed in page:
+        async for page in self._history.by_types(frozenset().union(*map(_types_of, views)), start):
+            for sealed in page:
+                for view in views:
+                    if isinstance(sealed.data, view.kinds):
                         view.apply(sealed)
-                    applied += len(page)
+                        applied += 1
         return applied
 
     def _add(self, view: View) -> None:
@@ -97,6 +104,10 @@ class ViewSet:
     def _apply(self, sealed: Sealed) -> None:
         for view in self._by_kind.get(type(sealed.data), ()):
             view.apply(sealed)
+
+
+def _types_of(view: View) -> frozenset[str]:
+    return frozenset(_TYPE_OF[kind] for kind in view.kinds)
 
 
 def _restore(view: View, snapshot: Snapshot | None) -> int:

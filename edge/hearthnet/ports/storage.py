@@ -72,6 +72,12 @@ class Store(Protocol):
         A caller cancelled before `work` began changes nothing; cancelled later, `work` still runs to the end.
         """
 
+    def enqueue(self, work: Callable[[Transaction], T], done: Callable[[T | None, BaseException | None], None]) -> None:
+        """Like `transact`, but `done` is called in the running loop with the result, or with None and the error.
+
+        Work is run, and its outcome told, in the order in which it was handed over.
+        """
+
     async def backup(self, target: str) -> None:
         """Consistent copy while the node runs; the target file appears whole or not at all."""
 
