@@ -153,7 +153,8 @@ class Node:
         services = Services(
             config=self.config, paths=self.paths, clock=self.clock, store=store, blobs=blobs, engines=engines, bus=bus,
             spawn=self.supervisor.spawn, phrase=self._phrase, reader=_make_reader(), vectors=_make_vectors,
-            events=events, server=MeshServer(bus, events, self.clock), transport=await self._open_transport(key, events),
+            events=events, server=MeshServer(bus, events, self.clock),
+            transport=await self._open_transport(key, events),
         )  # fmt: skip
         self._keep("tasks", self.supervisor.close)
         door = self._make_door(key, services, bus, session.Sessions(store, self.clock), started)
