@@ -18,7 +18,7 @@ import msgspec
 
 from hearthnet.base import errors
 from hearthnet.base.config import Config
-from hearthnet.cli.nodes import help_text
+from hearthnet.cli.completion import help_text
 from hearthnet.node import list_capabilities
 from hearthnet.web.i18n import load_texts
 from hearthnet.web.licences import list_licences

@@ -164,3 +164,15 @@ def test_pair_says_when_no_phone_could_follow_the_link(running):
 
 def test_status_names_the_state_of_the_engines_in_words(running):
     assert "ruht" in running.run("status", LANG="de_DE.UTF-8").stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status",), ("caps",), ("trace",), ("rag", "list"), ("rag", "query", "water"), ("token", "list"), ("pair",),
+        ("doctor",), ("ask", "how long to boil water"), ("rag", "delete", "blake3:aa"), ("token", "revoke", "nope"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_every_command_speaks_json(running, words):
+    assert isinstance(json.loads(running.run(*words, "--json").stdout), dict)

@@ -1,7 +1,10 @@
 """Commands that need no running node, and what the others say without one (M12)."""
 
 import json
+import subprocess
 import time
+
+import pytest
 
 from hearthnet.cli.main import COMMANDS
 
@@ -73,9 +76,42 @@ def test_help_names_every_command_and_the_exit_codes(cli):
     assert "3 no running node" in " ".join(shown.split())
 
 
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("hearthnet st", ["status"]),
+        ("hearthnet models ", ["--debug", "--help", "--json", "--name", "--sha256", "add", "list", "remove", "use"]),
+        ("hearthnet erase --keep-k", ["--keep-keys"]),
+        ("hearthnet export --tables c", ["csv"]),
+    ],
+)
+def test_bash_completes_commands_verbs_and_options(cli, line, offered):
+    script = cli.run("completion", "bash").stdout
+    words = line.split(" ")
+    ask = f'{script}\nCOMP_WORDS=({" ".join(words)} ""); COMP_CWORD={len(words) - 1}; _hearthnet; echo "${{COMPREPLY[*]}}"'
+    shown = subprocess.run(["bash", "-c", ask], capture_output=True, text=True, check=True)
+    assert shown.stdout.split() == offered
+
+
 def test_completion_knows_every_command(cli):
-    shown = cli.run("completion", "bash").stdout
-    assert all(name in shown for name in COMMANDS)
+    for shell in ("bash", "zsh", "fish"):
+        shown = cli.run("completion", shell).stdout
+        assert all(name in shown for name in COMMANDS), shell
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("version",), ("completion", "fish"), ("help",), ("help", "not_found"), ("init",), ("doctor",), ("config", "show"),
+        ("config", "check"), ("config", "path"), ("config", "default"), ("models", "list"), ("models", "use", "nope"),
+        ("erase", "--dry-run"), ("status",), ("log",), ("export", "--out", "/nowhere/x"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_every_command_speaks_json_also_when_it_fails(cli, words):
+    shown = cli.run(*words, "--json")
+    assert isinstance(json.loads(shown.stdout), dict)
+    assert not shown.stderr
 
 
 def test_version_starts_fast(cli):

@@ -57,7 +57,10 @@ def _token(options: argparse.Namespace, console: Console) -> int:
         return 0
     if options.verb == "revoke":
         console.client.delete(f"/v1/tokens/{options.id}")
-        console.note(console.t("cli.token.revoked", id=options.id))
+        if console.as_json:
+            console.data({"revoked": options.id})
+        else:
+            console.note(console.t("cli.token.revoked", id=options.id))
         return 0
     tokens = console.client.get("/v1/tokens")["tokens"]
     if console.as_json:

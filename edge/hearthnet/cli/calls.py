@@ -146,8 +146,12 @@ def _help(options: argparse.Namespace, console: Console) -> int:
     codes = sorted({*WIRE_CODES} if not options.code else {options.code})
     if options.code and f"error.{options.code}.what" not in console.t.keys():  # noqa: SIM118  not a dict
         raise NotFound(f"no error code {options.code!r}", fix="hearthnet help")
-    for code in codes:
+    known = {code: (console.t(f"error.{code}.what"), console.t(f"error.{code}.do")) for code in codes}
+    if console.as_json:
+        console.data({code: {"what": what, "do": do} for code, (what, do) in known.items()})
+        return 0
+    for code, (what, do) in known.items():
         console.line(console.paint(code, "bold"))
-        console.line(f"  {console.t(f'error.{code}.what')}")
-        console.line(f"  {console.t('cli.do')} {console.t(f'error.{code}.do')}")
+        console.line(f"  {what}")
+        console.line(f"  {console.t('cli.do')} {do}")
     return 0

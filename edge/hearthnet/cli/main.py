@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # command -> module that adds and runs it; imported only when chosen, so that `status` starts fast
 COMMANDS: Final = {
-    "init": "nodes", "run": "nodes", "status": "nodes", "version": "nodes", "completion": "nodes",
+    "init": "nodes", "run": "nodes", "status": "nodes", "version": "nodes", "completion": "completion",
     "caps": "calls", "call": "calls", "trace": "calls", "log": "calls", "help": "calls",
     "doctor": "doctor", "export": "data", "erase": "data",
     "rag": "library", "ask": "library", "models": "models", "config": "settings", "pair": "access", "token": "access",

@@ -1,17 +1,16 @@
-"""`init`, `run`, `status`, `version`, `completion` (M12)."""
+"""`init`, `run`, `status`, `version` (M12)."""
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
 from typing import TYPE_CHECKING
 
 from hearthnet import __version__
-from hearthnet.base.errors import BadRequest
-from hearthnet.cli.main import COMMANDS, build_parser
 
 if TYPE_CHECKING:
+    import argparse
+
     from hearthnet.cli.output import Console
     from hearthnet.web.i18n import Texts
 
@@ -29,15 +28,11 @@ def add_arguments(name: str, parser: argparse.ArgumentParser, t: Texts) -> None:
     if name == "init":
         parser.add_argument("--profile", choices=("anchor", "hearth", "spark", "bridge"), help=t("cli.opt.profile"))
         parser.add_argument("--non-interactive", action="store_true", help=t("cli.opt.non_interactive"))
-    if name == "completion":
-        parser.add_argument("shell", choices=("bash", "zsh", "fish"), help=t("cli.opt.shell"))
 
 
 def run_command(name: str, options: argparse.Namespace, console: Console) -> int:
     """Run one of these commands."""
-    return {
-        "init": _init, "run": _run, "status": _status, "version": _version, "completion": _completion,
-    }[name](options, console)  # fmt: skip
+    return {"init": _init, "run": _run, "status": _status, "version": _version}[name](options, console)
 
 
 def _flags(options: argparse.Namespace) -> dict[str, str]:
@@ -109,25 +104,3 @@ def _version(_options: argparse.Namespace, console: Console) -> int:
     else:
         console.line(f"hearthnet {__version__}")
     return 0
-
-
-def _completion(options: argparse.Namespace, console: Console) -> int:
-    words = " ".join(COMMANDS)
-    scripts = {
-        "bash": f'complete -W "{words}" hearthnet',
-        "zsh": f"#compdef hearthnet\n_arguments '1:command:({words})'",
-        "fish": f'complete -c hearthnet -f -n "__fish_use_subcommand" -a "{words}"',
-    }
-    if options.shell not in scripts:
-        raise BadRequest(options.shell)
-    console.line(scripts[options.shell])
-    return 0
-
-
-def help_text(t: Texts) -> str:
-    """The full help of all commands, for the reference page."""
-    parser = build_parser(t, None)
-    parts = [parser.format_help()]
-    action = next(a for a in parser._actions if isinstance(a, argparse._SubParsersAction))  # noqa: SLF001  argparse has no public way
-    parts.extend(child.format_help() for child in action.choices.values())
-    return "\n".join(parts)

@@ -29,20 +29,26 @@ def run_command(_name: str, options: argparse.Namespace, console: Console) -> in
     """Show or check what the node would use."""
     configfile = importlib.import_module("hearthnet.base.configfile")
     if options.verb == "path":
-        console.line(str(console.paths.config / "config.toml"))
-        return 0
+        return _say(console, "path", str(console.paths.config / "config.toml"))
     if options.verb == "default":
-        console.line(configfile.render_default({}))
-        return 0
+        return _say(console, "toml", configfile.render_default({}))
     extra = Path(options.config) if options.config else None
     config = configfile.load_config(console.paths, os.environ, extra_file=extra)
     if options.verb == "check":
-        console.line(console.t("cli.config.good"))
-    elif console.as_json:
+        return _say(console, "checked", console.t("cli.config.good"))
+    if console.as_json:
         console.data(config)
     else:
         for section, values in msgspec.to_builtins(config).items():
             console.line(console.paint(f"[{section}]", "bold"))
             for key, value in values.items():
                 console.line(f"{key} = {msgspec.json.encode(value).decode()}")
+    return 0
+
+
+def _say(console: Console, key: str, text: str) -> int:
+    if console.as_json:
+        console.data({key: text})
+    else:
+        console.line(text)
     return 0
