@@ -20,6 +20,10 @@ from hearthnet.wire.event import open_event, verify_event
 from hearthnet.wire.frame import SseDecoder, decode_ws
 from hearthnet.wire.identity import public_key_of, short_id
 from hearthnet.wire.manifest import open_node_manifest
+from hearthnet.wire.negentropy import decode_message as decode_negentropy
+from hearthnet.wire.negentropy import encode_message as encode_negentropy
+from hearthnet.wire.ordered_keys import OrderedKeys
+from hearthnet.wire.reconcile import FRAME_MIN_BYTES, Initiator, respond
 from hearthnet.wire.reply import ErrorBody, open_reply, verify_reply
 from hearthnet.wire.rpc import open_call, open_envelope, verify_call
 from hearthnet.wire.stream_message import decode_message
@@ -132,6 +136,25 @@ def _read_pipe(data):
     FrameReader().feed(data)
 
 
+def _turns(case):
+    rounds = next(found["rounds"] for found in _load("negentropy-v1", "cases") if found["name"] == case)
+    return [bytes.fromhex(turn[side]) for turn in rounds for side in ("client", "server")]
+
+
+_KEYS = OrderedKeys(b"".join(time.to_bytes(8) + time.to_bytes(32) for time in range(900, 1100)))
+
+
+def _read_reconcile(data):
+    """Whatever is asked and answered, the next message is short, and a message has one form."""
+    assert len(respond(_KEYS, data, frame_limit=FRAME_MIN_BYTES)) <= FRAME_MIN_BYTES
+    initiator = Initiator(_KEYS, frame_limit=FRAME_MIN_BYTES, most=10)
+    answer = initiator.proceed(data)
+    assert answer is None or len(answer) <= FRAME_MIN_BYTES
+    assert len(initiator.have) <= 20
+    ranges = decode_negentropy(data)
+    assert decode_negentropy(encode_negentropy(ranges)) == ranges
+
+
 DECODERS = {
     "canonical": Decoder(_read_canonical, [case["json"].encode() for case in _load("canonical", "cases")]),
     "blob manifest": Decoder(read_blob_manifest, _wires("cid", "manifests")),
@@ -152,6 +175,7 @@ DECODERS = {
     "socket frame": Decoder(decode_ws, _wires("frame", "stream", "ws_hex")),
     "socket message": Decoder(decode_message, _wires("frame", "stream_messages", "ws_hex")),
     "engine pipe": Decoder(_read_pipe, [encode_frame(Cancel(7)), encode_frame(Start(pack({"model": "x"})))]),
+    "reconcile": Decoder(_read_reconcile, _turns("same-timestamp")),
     "time": Decoder(_read_time, [b"2026-11-21T06:13:00Z"]),
     "ulid": Decoder(_read_ulid, [b"01HZX3M7Q8N5V2K4T6W9YB0CDE"]),
     "log line": Decoder(_read_line, [b"\x1b[31mred\x1b[0m", "a\u202eb".encode()]),
