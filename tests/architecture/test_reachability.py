@@ -18,6 +18,9 @@ AWAITED = {
     "edge/hearthnet/wire/membership_conflict.py": "the members view",
     "edge/hearthnet/wire/membership_law.py": "the members view",
     "edge/hearthnet/wire/co_signature.py": "the members view",
+    "edge/hearthnet/wire/invite.py": "the community capabilities",
+    "edge/hearthnet/wire/recovery.py": "the people page",
+    "edge/hearthnet/wire/recovery_words.py": "the people page",
 }
 
 

@@ -231,6 +231,48 @@ class StoreCorrupt(StartupError):
     exit_code = 5
 
 
+class InviteInvalid(BadRequest):
+    """A text is no invitation, or a damaged one."""
+
+    code = "invite_invalid"
+
+
+class InviteExpired(Expired):
+    """The invitation's time is over."""
+
+    code = "invite_expired"
+
+
+class InviteeMismatch(Unauthorized):
+    """The invitation names another device."""
+
+    code = "invitee_mismatch"
+
+
+class BootstrapUnreachable(Unavailable):
+    """None of the invitation's addresses answers."""
+
+    code = "bootstrap_unreachable"
+
+
+class CommunityManifestInvalid(BadRequest):
+    """What the inviter's box tells about the community does not fit together."""
+
+    code = "community_manifest_invalid"
+
+
+class SyncFailed(Unavailable):
+    """The community's log did not arrive whole."""
+
+    code = "sync_failed"
+
+
+class AlreadyMember(BadRequest):
+    """This node belongs to the community."""
+
+    code = "already_member"
+
+
 class HashMismatch(HearthNetError):
     """Stored or received bytes do not hash to their name."""
 
