@@ -103,6 +103,22 @@ def test_both_asking_at_once_is_one_link():
     assert made.active == (A.node_id,)
 
 
+def test_a_silent_neighbour_is_found_out_although_nothing_is_sent_to_it():
+    made = overlay()
+    made.receive(A, Neighbor(urgent=True), 0.0)
+    assert Send(A.node_id, Neighbor(urgent=False)) in made.tick(5.0)
+    assert Down(A.node_id) in made.tick(8.0)
+
+
+def test_a_neighbour_that_no_longer_thinks_so_is_released():
+    made = overlay()
+    made.receive(A, Neighbor(urgent=True), 0.0)
+    made.tick(5.0)
+    assert made.receive(A, NeighborReply(accepted=True), 5.1) == []
+    made.tick(10.0)
+    assert made.receive(A, NeighborReply(accepted=False), 10.1) == [Down(A.node_id)]
+
+
 def test_a_disconnected_node_stays_in_reserve():
     made = overlay()
     made.receive(A, Neighbor(urgent=True), 0.0)
@@ -129,7 +145,11 @@ def test_shuffles_walk_and_are_answered_at_their_end():
 def test_a_shuffle_is_begun_every_minute_or_so():
     made = overlay()
     made.receive(A, Neighbor(urgent=True), 0.0)
-    walks = [effect for at in range(600) for effect in made.tick(float(at)) if isinstance(effect.message, Shuffle)]
+    walks = []
+    for at in range(600):
+        effects = made.tick(float(at))
+        walks += [effect for effect in effects if isinstance(effect.message, Shuffle)]
+        made.receive(A, NeighborReply(accepted=True), float(at))
     assert 600 / SHUFFLE_EVERY_S / 1.5 <= len(walks) <= 600 / SHUFFLE_EVERY_S * 2 + 1
 
 

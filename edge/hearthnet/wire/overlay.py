@@ -8,7 +8,9 @@ shuffle every minute spreads those beyond. Small groups keep everybody active: b
 |---|---|---|---|---|---|
 | unknown or passive | active if there is room or it is urgent, else "no" | "disconnect" | - | passive | forgotten |
 | asked | active | active | passive, not asked for a while | passive | forgotten |
-| active | "yes" again | - | - | passive | forgotten, another is asked |
+| active | "yes" again | stays | passive | passive | forgotten, another is asked |
+
+An active neighbour is asked again now and then, so that a dead one, or one that no longer thinks so, is noticed.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ PASSIVE: Final = 30
 SMALL: Final = 15
 SHUFFLE_EVERY_S: Final = 60.0
 SHUFFLE_HOPS: Final = 6
+PROBE_EVERY_S: Final = 5.0  # one active neighbour after the other: is it still there, and does it think so too?
 ANSWER_WITHIN_S: Final = 2.0
 REFUSED_FOR_S: Final = 30.0
 
@@ -68,6 +71,7 @@ class Overlay:
         self._asked: dict[NodeID, float] = {}  # until when an answer is awaited
         self._refused: dict[NodeID, float] = {}
         self._shuffle_at = now + SHUFFLE_EVERY_S * random()
+        self._probe_at = now + PROBE_EVERY_S * random()
 
     @property
     def active(self) -> tuple[NodeID, ...]:
@@ -98,13 +102,19 @@ class Overlay:
         for node_id in [one for one, until in self._asked.items() if until <= now]:
             effects += self.fail(node_id)
         self._refused = {one: until for one, until in self._refused.items() if until > now}
-        while len(self._active) + len(self._asked) < self._wanted():
+        while len(self._active) + sum(one not in self._active for one in self._asked) < self._wanted():
             idle = [one for one in self._passive if one not in self._asked and one not in self._refused]
             if not idle:
                 break
             chosen = self._pick(idle)
             self._asked[chosen] = now + ANSWER_WITHIN_S
             effects.append(Send(chosen, Neighbor(urgent=not self._active)))
+        if now >= self._probe_at and self._active:
+            self._probe_at = now + PROBE_EVERY_S * (0.5 + self._random())
+            probed = next(iter(self._active))
+            self._active[probed] = self._active.pop(probed)  # to the end of the line
+            self._asked.setdefault(probed, now + ANSWER_WITHIN_S)
+            effects.append(Send(probed, Neighbor(urgent=False)))
         if now >= self._shuffle_at:
             self._shuffle_at = now + SHUFFLE_EVERY_S * (0.5 + self._random())
             effects += self._shuffle()
@@ -120,8 +130,9 @@ class Overlay:
                     return [Send(node_id, NeighborReply(accepted=False))]
                 return [*self._admit(sender), Send(node_id, NeighborReply(accepted=True))]
             case NeighborReply(accepted=accepted):
-                if node_id in self._active:
-                    return []  # both asked at once
+                if node_id in self._active:  # probed, or both asked at once
+                    self._asked.pop(node_id, None)
+                    return [] if accepted else self._release(node_id)
                 if self._asked.pop(node_id, None) is None:  # too late, or never asked
                     return [Send(node_id, Disconnect())] if accepted else []
                 if accepted:
