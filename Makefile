@@ -4,7 +4,7 @@ PY ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do $
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help run setup test check fmt lint type arch e2e bench bench-retrieval docs docs-check demo fuzz soak lock clean
+.PHONY: help run setup test check fmt lint type arch e2e bench bench-mesh bench-retrieval docs docs-check demo fuzz soak lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-16s %s\n",$$1,$$2}'
@@ -47,6 +47,9 @@ fuzz: $(VENV)/.dev ## coverage-guided fuzzing of every decoder for 60 s (atheris
 
 bench: $(VENV)/.dev ## all figures of docs/benchmarks.md, each beside its alternative
 	@for script in bus events blobs engine openai node; do $(BIN)/python tests/bench/bench_$$script.py || exit 1; done
+
+bench-mesh: $(VENV)/.dev ## figures between nodes: calls, and sync where its bench is
+	@for script in transport mesh; do file=tests/bench/bench_$$script.py; [ ! -e $$file ] || $(BIN)/python $$file || exit 1; done
 
 bench-retrieval: $(VENV)/.dev ## retrieval and refusal figures (needs debian-reference by apt)
 	@$(BIN)/python tests/bench/bench_retrieval.py

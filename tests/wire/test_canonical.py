@@ -39,6 +39,16 @@ def test_encoding_agrees_with_an_independent_implementation(value):
     assert encode(value) == rfc8785.dumps(value)
 
 
+@given(st.floats(1e-7, 1e17) | st.floats(-1e17, -1e-7) | st.decimals(-1000, 1000, places=3).map(float))
+@example(1e-4)
+@example(9.999e-05)
+@example(999999999999999.9)
+@example(1e15)
+def test_doubles_of_everyday_size_agree_inside_an_object(number):
+    assert encode({"ms": number}) == rfc8785.dumps({"ms": number})
+    assert decode(encode({"ms": number})) == {"ms": number}
+
+
 @given(st.integers(0, 2**64 - 1))
 def test_every_double_agrees_with_an_independent_implementation(bits):
     number = struct.unpack(">d", bits.to_bytes(8, "big"))[0]

@@ -42,11 +42,18 @@ def test_a_reply_survives_the_wire_and_verifies(body, status):
 
 @pytest.mark.parametrize(
     "change",
-    [{"status": 500}, {"body": {}}, {"head": msgspec.structs.replace(HEAD, epoch="B" * 22)}, {"signature": ""}],
+    [{"status": 500}, {"form": b"{}"}, {"head": msgspec.structs.replace(HEAD, epoch="B" * 22)}, {"signature": ""}],
 )
 def test_nothing_of_a_reply_can_be_changed(change):
     with pytest.raises(InvalidSignature):
         verify_reply(msgspec.structs.replace(REPLY, **change), OTHER.node_id, sender=KEY.node_id, request_id=ULID)
+
+
+def test_another_body_on_the_wire_is_refused():
+    headers, status, content = carried(REPLY)
+    verify_reply(open_reply(headers, status, content), OTHER.node_id, sender=KEY.node_id, request_id=ULID)
+    with pytest.raises(InvalidSignature):
+        verify_reply(open_reply(headers, status, b"{}"), OTHER.node_id, sender=KEY.node_id, request_id=ULID)
 
 
 @pytest.mark.parametrize(

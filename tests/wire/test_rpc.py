@@ -76,9 +76,13 @@ def test_no_header_can_be_changed_after_signing(name, value):
 
 
 def test_the_body_cannot_be_changed_after_signing():
-    call = msgspec.structs.replace(sign_call(KEY, HEAD, BODY), body={**BODY, "params": {}})
+    headers = sign_call(KEY, HEAD, BODY).headers().items()
+    verify_call(open_call(headers, canonical.encode(BODY)), receiver=OTHER.node_id)
     with pytest.raises(InvalidSignature):
-        verify_call(call, receiver=OTHER.node_id)
+        verify_call(open_call(headers, canonical.encode({**BODY, "more": 1})), receiver=OTHER.node_id)
+    envelope = {**sign_call(KEY, HEAD, BODY).envelope(), "body": {**BODY, "more": 1}}
+    with pytest.raises(InvalidSignature):
+        verify_call(open_envelope(envelope, sign_call(KEY, HEAD, BODY).signature), receiver=OTHER.node_id)
 
 
 def test_a_call_signed_for_another_node_is_refused():

@@ -37,7 +37,7 @@ from hearthnet.wire.stream import StreamReceiver
 from hearthnet.wire.timestamp import format_time
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
     from pathlib import Path
 
     from hearthnet.base.types import CommunityID, NodeID
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 
 EPOCH_HEADER: Final = f"{HEADER_PREFIX}Epoch"
 _PEERS_MAX = 1024
-_CONNECT_WITHIN_S = 10.0
-_NEXT_ADDRESS_AFTER_S = 3.0  # of several addresses one that is silent is passed over sooner
+_ONE_ADDRESS: Final = aiohttp.ClientTimeout(total=None, sock_connect=10.0)
+_SEVERAL_ADDRESSES: Final = aiohttp.ClientTimeout(total=None, sock_connect=3.0)  # one that is silent is passed over
 CALL_PATH: Final = "/bus/v1/call"
 _MEDIA: Final = {"call": "application/json", "post": "application/octet-stream"}
 
@@ -154,10 +154,12 @@ class PeerClient:
     async def _send_call(
         self, peer: Peer, capability: str, version: str, body: JsonObject
     ) -> tuple[_Asked, aiohttp.ClientResponse]:
-        def sign(request_id: str) -> SignedCall:
-            return sign_call(self._key, self._head(peer, capability, version, request_id), body)
+        content = canonical.encode(body)
 
-        return await self._send(peer, CALL_PATH, ("call", capability, version), canonical.encode(body), sign)
+        def sign(request_id: str) -> SignedCall:
+            return sign_call(self._key, self._head(peer, capability, version, request_id), body, content)
+
+        return await self._send(peer, CALL_PATH, ("call", capability, version), content, sign)
 
     async def _send(
         self, peer: Peer, path: str, words: tuple[str, ...], content: bytes, sign: Callable[[str], SignedCall]
@@ -204,10 +206,11 @@ class PeerClient:
         self, peer: Peer, method: str, path: str, content: bytes | None = None, headers: dict[str, str] | None = None
     ) -> aiohttp.ClientResponse:
         """The answer from the first address that can be reached; nothing was sent to those passed over."""
-        known = self._answered_at.get(peer.node_id)
-        addresses = sorted(peer.addresses, key=lambda address: address != known)
-        within_s = _CONNECT_WITHIN_S if len(addresses) == 1 else _NEXT_ADDRESS_AFTER_S
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=within_s)
+        addresses: Sequence[Address] = peer.addresses
+        timeout = _ONE_ADDRESS
+        if len(addresses) > 1:
+            known, timeout = self._answered_at.get(peer.node_id), _SEVERAL_ADDRESSES
+            addresses = sorted(addresses, key=lambda address: address != known)
         failure: Exception = Unavailable("no address of the node is known")
         for address in addresses:
             try:
@@ -233,16 +236,19 @@ class PeerClient:
 
     def _believe(self, peer: Peer, asked: _Asked, response: aiohttp.ClientResponse, content: bytes) -> JsonObject:
         """The reply's body after its seal or signature was checked; raises the error it carries."""
+        body: Any = None
         if asked.seal is not None:
             asked.seal.verify(response.status, content, _mac_in(response))
         elif response.headers.get(f"{HEADER_PREFIX}Signature"):
             reply = open_reply(response.headers.items(), response.status, content)
             verify_reply(reply, self._community, sender=peer.node_id, request_id=asked.request_id)
+            body = reply.body
         elif response.status == 200 and needs_verified_reply(asked.capability):
             raise InvalidSignature("the reply is not signed")
         if response.status != 200:
             raise _refusal_in(response.status, content)
-        body: Any = canonical.decode(content)
+        if body is None:
+            body = canonical.decode(content)
         if not isinstance(body, dict):
             raise BadRequest("the reply is not an object")
         return body

@@ -22,25 +22,25 @@ class Meta(Struct, frozen=True):
 
     capability: str
     ms: float
-    trace_id: str
     node_id: str
+    trace_id: str
 
 
 class _Reply(Struct, frozen=True):
-    output: Raw
     meta: Meta
+    output: Raw
 
 
 def encode_reply(answer: Answer) -> bytes:
-    """`{"output": ..., "meta": {"capability", "ms", "trace_id", "node_id"}}`; the output as it was validated.
+    """`{"meta": {"capability", "ms", "node_id", "trace_id"}, "output": ...}`, keys sorted; the output as validated.
 
     A capability that has to say something about its reply (the model it used) gives its output a field `meta`, which
     moves up here.
     """
-    meta = Meta(answer.capability, round(answer.ms, 3), answer.trace_id, answer.node_id)
+    meta = Meta(answer.capability, round(answer.ms, 3), answer.node_id, answer.trace_id)
     own = getattr(answer.output, "meta", None)
     if own is None:
-        return _encode(_Reply(Raw(answer.body), meta))
+        return _encode(_Reply(meta, Raw(answer.body)))
     output: dict[str, Any] = msgspec.to_builtins(answer.output)
     return _encode({"meta": {**output.pop("meta"), **msgspec.to_builtins(meta)}, "output": output})
 

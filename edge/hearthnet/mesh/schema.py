@@ -28,6 +28,7 @@ _WORDS = frozenset({"title", "description", "discriminator", "$defs"})
 _LITERALS = frozenset({"enum", "const", "default", "examples", "required", "pattern"})
 
 encode_json = msgspec.json.Encoder().encode
+_encode_sorted = msgspec.json.Encoder(order="sorted").encode  # canonical as a rule: signing needs no second form
 
 
 class Typed(Struct, frozen=True):
@@ -63,7 +64,7 @@ class Codec:
     def check(self, reply: Any) -> tuple[Any, bytes]:
         """A handler's reply or frame, validated, and its JSON; raises InternalError when it does not fit."""
         try:
-            body = encode_json(reply)
+            body = _encode_sorted(reply)
             return self._decode_reply(body), body
         except (msgspec.MsgspecError, TypeError, UnicodeError, RecursionError) as error:
             raise InternalError(f"the reply does not fit its schema: {sanitise(error)}") from error

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from hearthnet.web.node_door import NodeDoor
 
 
+_FROM = f"{HEADER_PREFIX}From"
+
+
 class _SealedHead(Struct, frozen=True):
     request_id: UlidField
     capability: Annotated[str, Meta(pattern=r"^[a-z_]+(\.[a-z_]+)+$", max_length=96)] = "transport.exchange"
@@ -82,7 +85,9 @@ def answer(request: web.Request, status: int, body: bytes, media: str = "applica
             epoch=node.guard.epoch,
         )  # fmt: skip
         try:
-            signed = sign_reply(node.key, node.community.community, head, status, canonical.decode(body))
+            signed = sign_reply(
+                node.key, node.community.community, head, status, *canonical.decode_with_form(body)
+            )  # fmt: skip
         except (NotCanonical, BadRequest) as error:
             raise InternalError("the reply has no canonical form") from error
         response.headers.update(signed.headers())
@@ -95,7 +100,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     A sealed one says it with its seal.
     """
     proof = request.get(PROOF)
-    if proof is None or proof.sealed is None:
+    if _FROM not in response.headers and (proof is None or proof.sealed is None):
         node = request.app[NODE_DOOR]
         named = {"From": node.key.node_id, "Timestamp": format_time(node.clock.now()), "Epoch": node.guard.epoch}
         for name, value in named.items():

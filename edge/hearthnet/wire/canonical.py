@@ -50,6 +50,17 @@ def decode(data: bytes, *, max_bytes: int = REQUEST_MAX_BYTES, max_depth: int = 
     return _read(data, max_bytes, max_depth)[0]
 
 
+def decode_with_form(data: bytes) -> tuple[Any, bytes]:
+    """Like `decode`, with the canonical bytes of the value beside it, which as a rule are `data` itself."""
+    value, known_canonical = _read(data, REQUEST_MAX_BYTES, JSON_MAX_DEPTH)
+    return value, data if known_canonical else encode(value)
+
+
+def encode_plain(value: msgspec.Struct) -> bytes:
+    """The canonical bytes of a flat Struct whose fields are narrow integers and ASCII strings, by its own types."""
+    return _dump_sorted(value)
+
+
 def decode_as(data: bytes, kind: type[_T], *, max_bytes: int = REQUEST_MAX_BYTES) -> _T:
     """Like `decode`, then fitted to a type; raises SchemaMismatch naming the field that does not fit."""
     return fit(decode(data, max_bytes=max_bytes), kind)
@@ -89,10 +100,12 @@ def _read(data: bytes, max_bytes: int, max_depth: int) -> tuple[Any, bool]:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether msgspec's sorted output already is canonical: no float, no wide integer, keys in ASCII."""
+    """Whether msgspec's sorted output already is canonical: no odd float, no wide integer, keys in ASCII."""
     kind = type(value)
     if kind is int:
         return bool(-INT_MAX <= value <= INT_MAX)
+    if kind is float:  # a fraction without exponent: both write the shortest digits
+        return bool(1e-4 <= value < 1e15 or -1e15 < value <= -1e-4) and not value.is_integer()
     if kind is dict:
         if not "".join(value).isascii():
             return False

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from hearthnet.base.errors import InvalidSignature, Unauthorized
 from hearthnet.base.types import Signature
 from hearthnet.wire import canonical
@@ -27,9 +29,8 @@ EXCHANGE_VERSION: Final = "1.0"
 
 def sign_exchange(key: KeyPair, head: CallHead, path: str, content: bytes) -> SignedCall:
     """Sign a POST; `head.sender` must be the key's id and `head.capability` EXCHANGE_NAME."""
-    call = SignedCall(head, {"path": path, "content": cid_of(content)}, Signature(""))
-    signature = key.sign(Domain.EXCHANGE, head.community, canonical.encode(call.envelope()))
-    return SignedCall(head, call.body, signature)
+    call = _call(head, path, content, "")
+    return msgspec.structs.replace(call, signature=key.sign(Domain.EXCHANGE, head.community, call.signed()))
 
 
 def open_exchange(headers: Iterable[tuple[str, str]], path: str, content: bytes) -> SignedCall:
@@ -38,12 +39,16 @@ def open_exchange(headers: Iterable[tuple[str, str]], path: str, content: bytes)
     if not signature:
         raise InvalidSignature("the request carries no signature")
     head = canonical.fit(fields, CallHead)
-    return SignedCall(head, {"path": path, "content": cid_of(content)}, Signature(signature))
+    return _call(head, path, content, signature)
 
 
 def verify_exchange(call: SignedCall, *, receiver: NodeID) -> None:
     """Raise unless the sender signed exactly this and meant `receiver`; freshness is `replay.ReplayGuard`'s."""
-    signed = canonical.encode(call.envelope())
-    verify(call.head.sender, Domain.EXCHANGE, call.head.community, signed, call.signature)
+    verify(call.head.sender, Domain.EXCHANGE, call.head.community, call.signed(), call.signature)
     if call.head.to != receiver:
         raise Unauthorized("the request was signed for another node")
+
+
+def _call(head: CallHead, path: str, content: bytes, signature: str) -> SignedCall:
+    body = {"path": path, "content": cid_of(content)}
+    return SignedCall(head, body, Signature(signature), canonical.encode(body))

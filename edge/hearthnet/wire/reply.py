@@ -32,13 +32,24 @@ class ReplyHead(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, r
     epoch: EpochField
 
 
+class _SignedFields(Struct, frozen=True, rename={"sender": "from"}):
+    """What is signed behind the body, which sorts before all of it."""
+
+    epoch: str
+    sender: NodeID
+    request_id: str
+    status: int
+    timestamp: str
+
+
 class SignedReply(Struct, frozen=True):
-    """A reply with its HTTP status; `body` is {output, meta} or an error body."""
+    """A reply with its HTTP status; `body` is {output, meta} or an error body, `form` its canonical bytes."""
 
     head: ReplyHead
     status: int
     body: Any
     signature: Signature
+    form: bytes
 
     def headers(self) -> dict[str, str]:
         """The HTTP headers that carry head and signature."""
@@ -50,12 +61,16 @@ class SignedReply(Struct, frozen=True):
 
     def signed(self) -> bytes:
         """The canonical bytes under the signature."""
-        return canonical.encode({**msgspec.to_builtins(self.head), "status": self.status, "body": self.body})
+        head = self.head
+        fields = _SignedFields(head.epoch, head.sender, head.request_id, self.status, head.timestamp)
+        return b'{"body":%b,%b' % (self.form, canonical.encode_plain(fields)[1:])
 
 
-def sign_reply(key: KeyPair, community: CommunityID, head: ReplyHead, status: int, body: Any) -> SignedReply:
-    """Sign a reply; `head.sender` must be the key's id. Raises NotCanonical."""
-    reply = SignedReply(head, status, body, Signature(""))
+def sign_reply(
+    key: KeyPair, community: CommunityID, head: ReplyHead, status: int, body: Any, form: bytes = b""
+) -> SignedReply:
+    """Sign a reply; `head.sender` must be the key's id, `form` the body's canonical bytes. Raises NotCanonical."""
+    reply = SignedReply(head, status, body, Signature(""), form or canonical.encode(body))
     return msgspec.structs.replace(reply, signature=key.sign(Domain.REPLY, community, reply.signed()))
 
 
@@ -64,7 +79,8 @@ def open_reply(headers: Iterable[tuple[str, str]], status: int, content: bytes) 
     named = {name.lower(): value for name, value in headers}
     fields = {field: named[name] for name, field in _FIELD_OF.items() if name in named}
     signature = Signature(named.get(_SIGNATURE_HEADER.lower(), ""))
-    return SignedReply(canonical.fit(fields, ReplyHead), status, canonical.decode(content), signature)
+    body, form = canonical.decode_with_form(content)
+    return SignedReply(canonical.fit(fields, ReplyHead), status, body, signature, form)
 
 
 def verify_reply(reply: SignedReply, community: CommunityID, *, sender: NodeID, request_id: str) -> None:

@@ -35,8 +35,9 @@ _HEADER_NAMES = {
     "epoch": "Epoch",
     "to": "To",
 }
-_FIELD_OF = {f"{HEADER_PREFIX}{name}".lower(): field for field, name in _HEADER_NAMES.items()}
 _SIGNATURE_HEADER = f"{HEADER_PREFIX}Signature"
+_NAMED = {**{f"{HEADER_PREFIX}{name}": field for field, name in _HEADER_NAMES.items()}, _SIGNATURE_HEADER: "signature"}
+_FIELD_OF = {name.lower(): field for name, field in _NAMED.items()}
 
 
 class CallHead(
@@ -55,11 +56,12 @@ class CallHead(
 
 
 class SignedCall(Struct, frozen=True):
-    """A call with its signature; `body` is {params, input}."""
+    """A call with its signature; `body` is {params, input}, `form` its canonical bytes."""
 
     head: CallHead
     body: JsonObject
     signature: Signature
+    form: bytes
 
     def headers(self) -> dict[str, str]:
         """The HTTP headers that carry head and signature."""
@@ -71,27 +73,30 @@ class SignedCall(Struct, frozen=True):
         """The signed object, as a web socket carries it."""
         return {**msgspec.to_builtins(self.head), "body": self.body}
 
+    def signed(self) -> bytes:
+        """The canonical bytes under the signature; `body` sorts before every field of the head."""
+        return b'{"body":%b,%b' % (self.form, canonical.encode_plain(self.head)[1:])
 
-def sign_call(key: KeyPair, head: CallHead, body: JsonObject) -> SignedCall:
-    """Sign a call; `head.sender` must be the key's id. Raises NotCanonical."""
-    call = SignedCall(head, body, Signature(""))
-    signature = key.sign(Domain.CALL, head.community, canonical.encode(call.envelope()))
-    return msgspec.structs.replace(call, signature=signature)
+
+def sign_call(key: KeyPair, head: CallHead, body: JsonObject, form: bytes = b"") -> SignedCall:
+    """Sign a call; `head.sender` must be the key's id, `form` the body's bytes if known. Raises NotCanonical."""
+    form = form or canonical.encode(body)
+    call = SignedCall(head, body, Signature(""), form)
+    return SignedCall(head, body, key.sign(Domain.CALL, head.community, call.signed()), form)
 
 
 def open_call(headers: Iterable[tuple[str, str]], content: bytes) -> SignedCall:
     """Read a call's headers and JSON body, without believing them yet; raises BadRequest, InvalidSignature."""
     fields, signature = read_headers(headers)
-    return _opened({**fields, "body": canonical.decode(content)}, signature)
+    body, form = canonical.decode_with_form(content)
+    return _opened({**fields, "body": body}, signature, form)
 
 
 def read_headers(headers: Iterable[tuple[str, str]]) -> tuple[dict[str, str], str]:
     """The fields of the head and the signature, neither checked yet; raises BadRequest for one that stands twice."""
     fields: dict[str, str] = {}
     for name, value in headers:
-        field = _FIELD_OF.get(name.lower())
-        if name.lower() == _SIGNATURE_HEADER.lower():
-            field = "signature"
+        field = _NAMED.get(name) or _FIELD_OF.get(name.lower())
         if field is None:
             continue
         if field in fields:
@@ -108,16 +113,15 @@ def open_envelope(envelope: JsonObject, signature: str) -> SignedCall:
 
 def verify_call(call: SignedCall, *, receiver: NodeID) -> None:
     """Raise unless the sender signed exactly this and meant `receiver`; freshness is `replay.ReplayGuard`'s."""
-    signed = canonical.encode(call.envelope())
-    verify(call.head.sender, Domain.CALL, call.head.community, signed, call.signature)
+    verify(call.head.sender, Domain.CALL, call.head.community, call.signed(), call.signature)
     if call.head.to not in ("", receiver):
         raise Unauthorized("the call was signed for another node")
 
 
-def _opened(fields: JsonObject, signature: str) -> SignedCall:
+def _opened(fields: JsonObject, signature: str, form: bytes = b"") -> SignedCall:
     body = fields.pop("body", None)
     if not isinstance(body, dict):
         raise BadRequest("the body is not an object", fix='send {"params": {...}, "input": {...}}')
     if not signature or len(signature) > _SIGNATURE_MAX_CHARS:
         raise InvalidSignature("the call carries no signature")
-    return SignedCall(canonical.fit(fields, CallHead), body, Signature(signature))
+    return SignedCall(canonical.fit(fields, CallHead), body, Signature(signature), form or canonical.encode(body))
