@@ -54,7 +54,9 @@ class Console:
             self.line(self.paint(text, "bold") if shown is not rows and number == 0 else text)
 
     def progress(self, text: str) -> None:
-        """One line that is written over on a terminal and shown once per change in a pipe."""
+        """One line that is written over on a terminal and shown once per change in a pipe; "" clears it."""
+        if not text and not sys.stderr.isatty():
+            return
         end = "\r" if sys.stderr.isatty() else "\n"
         print(f"\x1b[2K{text}" if end == "\r" else text, end=end, file=sys.stderr, flush=True)
 
