@@ -69,7 +69,7 @@ def judged(acts):
     view = Membership(COMMUNITY)
     for act in acts:
         view.add(act)
-    assert view.waiting() == 0
+    assert view.waiting() == []
     return view
 
 

@@ -52,6 +52,7 @@ class Membership:
         self._resolutions: dict[int, Resolution] = {}
         self._waiting: dict[CID, tuple[Act, ...]] = {}  # by an act that they wait for
         self._now: Past | None = None
+        self._first: dict[NodeID, tuple[int, int]] = {}  # where members without a removal began, as far as asked
 
     def copy(self) -> Membership:
         """The same acts, to try others on."""
@@ -94,9 +95,9 @@ class Membership:
                 continue
             ready += self._waiting.pop(late.hash, ())
 
-    def waiting(self) -> int:
-        """How many acts wait for others."""
-        return sum(len(acts) for acts in self._waiting.values())
+    def waiting(self) -> list[Act]:
+        """Acts that wait for others."""
+        return [act for acts in self._waiting.values() for act in acts]
 
     # ---- the state ------------------------------------------------------------------------------------------------
 
@@ -157,15 +158,25 @@ class Membership:
 
     # ---- other events ---------------------------------------------------------------------------------------------
 
+    def was_removed(self, node_id: NodeID) -> bool:
+        """Whether a removal of the node, or its leaving, stands."""
+        return node_id in self._archive.strikes and bool(self._removals(node_id))
+
     def check_author(self, author: NodeID, place: KnownHead) -> None:
         """Whether an event at this place of its author's chain was written as a member; raises EventRejected.
 
         The place is judged by the author's own joining and by the heads that removals name, not by any time.
         """
+        first = self._first.get(author)  # the usual case: one joining, no removal
+        if first is not None and first[0] <= place.author_seq and first[1] <= place.author_epoch:
+            return
         joined = [record for record in self._joinings(author, standing=False) if _lies_in(record.act, place)]
         if not joined:
             raise EventRejected("unknown_author: not a member of the community at this place of its chain")
-        for removal in self._removals(author):
+        removals = self._removals(author)
+        if not removals:
+            self._first[author] = (joined[0].act.author_seq, joined[0].act.author_epoch)
+        for removal in removals:
             number = self._archive.number_of[removal.act.hash]
             came_back = any(
                 self.state.follows(self._archive.number_of[record.act.hash], number)
@@ -231,6 +242,7 @@ class Membership:
     def _append(self, act: Act) -> None:
         self._archive.append(self._judged(act))
         self._now = None
+        self._first.clear()
 
     def _wait(self, act: Act, missing: CID) -> None:
         waiting = self._waiting.get(missing, ())
