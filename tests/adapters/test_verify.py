@@ -21,7 +21,7 @@ GOOD = [VILLAGE.anna.seal(document(number), lamport=50 + number) for number in r
 def verifier(request):
     verifier = VerifyProcesses() if request.param == "processes" else FakeVerifier()
     yield verifier
-    verifier.rest()
+    verifier.close()
 
 
 def test_each_event_gets_its_verdict_in_order(verifier):
@@ -50,6 +50,8 @@ def test_several_threads_each_have_a_child_and_none_is_left_behind():
     children = list(verifier._idle)
     assert 1 <= len(children) <= 2
     verifier.rest()
+    assert all(child.poll() is None for child in children)  # more may come
+    verifier.close()
     assert all(child.returncode == 0 for child in children)
 
 
@@ -62,7 +64,17 @@ def test_a_killed_child_is_reported_and_replaced():
     with pytest.raises(Unavailable):
         verifier.check([GOOD[0].wire])
     assert verifier.check([GOOD[0].wire])[0].hash == GOOD[0].hash
+    verifier.close()
+
+
+def test_children_end_by_themselves_when_nothing_follows():
+    verifier = VerifyProcesses(linger_s=0.01)
+    verifier.check([GOOD[0].wire])
+    (child,) = verifier._idle
     verifier.rest()
+    assert child.wait(timeout=15) == 0
+    assert verifier.check([GOOD[0].wire])[0].hash == GOOD[0].hash  # a new one
+    verifier.close()
 
 
 def test_the_fake_dies_on_demand_and_remembers():

@@ -8,7 +8,7 @@ import msgspec
 
 from hearthnet.base.errors import HearthNetError
 from hearthnet.ports import EventVerdict
-from hearthnet.wire.event import open_event, verify_event
+from hearthnet.wire.event import open_and_verify, open_event
 
 
 def main() -> None:
@@ -25,14 +25,17 @@ def main() -> None:
 
 def judge(wire: bytes) -> EventVerdict:
     """Form, data and signature of one event."""
-    event_id = ""
     try:
-        sealed = open_event(wire)
-        event_id = sealed.event.event_id
-        verify_event(sealed)
+        return EventVerdict(open_and_verify(wire).hash)
     except HearthNetError as error:
-        return EventVerdict("", event_id, error.code, error.detail)
-    return EventVerdict(sealed.hash)
+        return EventVerdict("", _event_id(wire), error.code, error.detail)
+
+
+def _event_id(wire: bytes) -> str:
+    try:
+        return open_event(wire).event.event_id
+    except HearthNetError:
+        return ""
 
 
 if __name__ == "__main__":

@@ -32,3 +32,7 @@ class FakeVerifier:
     def rest(self) -> None:
         """Noted only."""
         self.history.append("rested")
+
+    def close(self) -> None:
+        """Noted only."""
+        self.history.append("closed")

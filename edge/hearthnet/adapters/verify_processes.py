@@ -1,6 +1,7 @@
 """Checking many events in child processes, past the interpreter lock (X02).
 
-A child starts with the first large delivery and ends with it. One that dies takes nothing along: the caller checks
+A child starts with the first large delivery; between deliveries it waits a while, because to start one costs as much as
+to check a thousand events. One that dies takes nothing along: the caller checks
 those events itself.
 """
 
@@ -22,6 +23,7 @@ from hearthnet.ports import EventVerdict
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+LINGER_S: Final = 10.0
 _SOURCES: Final = str(Path(hearthnet.__file__).resolve().parents[1])
 
 _pack = msgspec.msgpack.Encoder().encode
@@ -31,13 +33,16 @@ _read = msgspec.msgpack.Decoder(list[EventVerdict]).decode
 class VerifyProcesses:
     """The `BulkVerifier` port; blocking, called from several threads, each with a child of its own meanwhile."""
 
-    def __init__(self) -> None:
+    def __init__(self, linger_s: float = LINGER_S) -> None:
         self._lock = threading.Lock()
         self._idle: list[subprocess.Popen[bytes]] = []
+        self._linger_s = linger_s
+        self._end_soon: threading.Timer | None = None
 
     def check(self, wires: Sequence[bytes]) -> list[EventVerdict]:
         """Form, data and signature of each event; raises Unavailable when there is no child to ask."""
         with self._lock:
+            self._stay()
             child = self._idle.pop() if self._idle else None
         child = child or _start()
         try:
@@ -50,11 +55,25 @@ class VerifyProcesses:
         return verdicts
 
     def rest(self) -> None:
-        """Nothing more to check for now: let the children end."""
+        """Nothing more to check for now: the children end unless more comes soon."""
         with self._lock:
+            self._stay()
+            self._end_soon = threading.Timer(self._linger_s, self.close)
+            self._end_soon.daemon = True
+            self._end_soon.start()
+
+    def close(self) -> None:
+        """Let the children end now."""
+        with self._lock:
+            self._stay()
             children, self._idle = self._idle, []
         for child in children:
             _end(child)
+
+    def _stay(self) -> None:
+        if self._end_soon is not None:
+            self._end_soon.cancel()
+            self._end_soon = None
 
 
 def _start() -> subprocess.Popen[bytes]:

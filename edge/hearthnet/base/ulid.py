@@ -13,6 +13,7 @@ _DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base32: no I, L, O, 
 _PAIRS = [high + low for high in _DIGITS for low in _DIGITS]
 _ULID = re.compile(ULID_PATTERN[:-1], re.ASCII)
 _RANDOM_MAX = 2**80 - 1
+_POOL_BYTES = 512
 _TIME_MAX_MS = 2**48 - 2**20  # the year 10889, with room to borrow from
 
 
@@ -28,17 +29,26 @@ class Ulids:
         self._time_ms = -1
         self._random = 0
         self._prefix = ""
+        self._pool = b""
+        self._used = 0
 
     def new(self) -> str:
         """The next id."""
         time_ms = min(max(int(self._now() * 1000), 0), _TIME_MAX_MS)
         if time_ms > self._time_ms:
-            self._begin(time_ms, int.from_bytes(self._random_bytes(10)))
+            self._begin(time_ms, self._draw(10))
         else:  # not by one: the next id shall not be guessable
-            self._random += 1 + int.from_bytes(self._random_bytes(4))
+            self._random += 1 + self._draw(4)
             if self._random > _RANDOM_MAX:
                 self._begin(self._time_ms + 1, self._random - _RANDOM_MAX - 1)
         return self._prefix + _to_text(self._random, 80)
+
+    def _draw(self, count: int) -> int:
+        """A random number of `count` bytes; taken from a supply, because each system call gives up the interpreter."""
+        if self._used + count > len(self._pool):
+            self._pool, self._used = self._random_bytes(_POOL_BYTES), 0
+        self._used += count
+        return int.from_bytes(self._pool[self._used - count : self._used])
 
     def _begin(self, time_ms: int, random: int) -> None:
         self._time_ms, self._random, self._prefix = time_ms, random, _to_text(time_ms, 50)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from hearthnet.base.errors import HearthNetError
@@ -16,7 +17,7 @@ from hearthnet.base.ulid import Ulids
 from hearthnet.wire.event import Draft, Sealed, draft_event
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from msgspec import Struct
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from hearthnet.ports import Clock
     from hearthnet.wire.identity import KeyPair
 
-_SIGN_APART: Final = 64  # so many are signed by one thread at a time; fewer need no other thread
+_SIGN_APART: Final = 128  # so many are signed by one thread at a time; fewer need no other thread
 
 
 class Submission:
@@ -97,30 +98,30 @@ class Sealing:
         self._threads = verifier
 
     def seal_all(self, submissions: Sequence[Submission], admission: Admission, batch: EventBatch) -> None:
-        """Fill the batch; a submission that breaks a rule gets its error and leaves no trace."""
-        many = sum(len(submission.data) for submission in submissions) >= _SIGN_APART
-        accepted: list[tuple[Submission, list[Callable[[], list[Sealed]]]]] = []
+        """Fill the batch; a submission that breaks a rule gets its error and leaves no trace.
+
+        First all places, then all signatures, then all rows: what these steps do to the interpreter lock does not mix.
+        """
+        accepted: list[tuple[Submission, list[Draft]]] = []
         for submission in submissions:
             if submission.future.cancelled():
                 continue
             trial = admission.branch()
             try:
-                parts = [self._begin(part, many) for part in self._draft(submission, trial, batch)]
+                drafts = self._draft(submission, trial, batch)
             except HearthNetError as error:
                 submission.outcome = error
                 continue
             admission = trial
-            accepted.append((submission, parts))
-        for submission, parts in accepted:
-            sealed: list[Sealed] = []
-            for part in parts:
-                signed = part()
-                batch.add_own(signed)  # while these are stored, the next are signed
-                sealed += signed
-            submission.outcome = sealed
+            accepted.append((submission, drafts))
+        sealed = self._seal([draft for _, drafts in accepted for draft in drafts])
+        batch.add_own(sealed)
+        rest = iter(sealed)
+        for submission, drafts in accepted:
+            submission.outcome = [*islice(rest, len(drafts))]
 
-    def _draft(self, submission: Submission, admission: Admission, batch: EventBatch) -> Iterator[list[Draft]]:
-        """The events in parts; the batch takes note when all are good."""
+    def _draft(self, submission: Submission, admission: Admission, batch: EventBatch) -> list[Draft]:
+        """The events at their places; the batch takes note when all are good."""
         now, lamport, head = self._clock.now(), batch.clock.value, batch.head
         drafts: list[Draft] = []
         for data in submission.data:
@@ -133,19 +134,18 @@ class Sealing:
             admission.count(draft)
             head = draft.entry
             drafts.append(draft)
-            if len(drafts) == _SIGN_APART:
-                yield drafts
-                drafts = []
-        if drafts:
-            yield drafts
         batch.clock.value = lamport
         if head is not None:
             batch.take_head(head)
+        return drafts
 
-    def _begin(self, drafts: list[Draft], many: bool) -> Callable[[], list[Sealed]]:
-        """Start signing, in another thread when there are many; the result gives the signed events."""
-        sign = partial(_sign, drafts, self._key)
-        return self._threads.begin(sign) if many else sign
+    def _seal(self, drafts: list[Draft]) -> list[Sealed]:
+        """Sign, in several threads when there are many."""
+        if len(drafts) < _SIGN_APART:
+            return _sign(drafts, self._key)
+        parts = [drafts[start : start + _SIGN_APART] for start in range(0, len(drafts), _SIGN_APART)]
+        begun = [self._threads.begin(partial(_sign, part, self._key)) for part in parts]
+        return [sealed for part in begun for sealed in part()]
 
 
 def _sign(drafts: list[Draft], key: KeyPair) -> list[Sealed]:

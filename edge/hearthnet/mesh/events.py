@@ -113,7 +113,7 @@ class EventLog:
         await self._writer.finish()
         if self.lamport - self._views.snapshot_lamport >= SNAPSHOT_LAG_LAMPORT:
             await self.snapshot()
-        self._verifier.close()
+        await asyncio.to_thread(self._verifier.close)
 
     def subscribe(self, listener: Callable[[Sealed], None]) -> None:
         """Call `listener` for each event stored from now on, after the views."""
@@ -253,8 +253,9 @@ class EventLog:
         doubtful = [item.sealed for item in checked if isinstance(item, Unverified)]
         known = await self.history.known(doubtful)
         late = await self._verifier.verify([item for item in doubtful if item.hash not in known])
-        verified = {item.hash: item for item in (*checked, *late) if isinstance(item, Sealed)}
-        rejected = tuple(item for item in (*checked, *late) if isinstance(item, Rejection))
+        found = [*checked, *late] if late else checked
+        verified = {item.hash: item for item in found if isinstance(item, Sealed)}
+        rejected = tuple([item for item in found if isinstance(item, Rejection)])
         duplicates = len(wires) - len(verified) - len(rejected)
         return sorted(verified.values(), key=order_of), Receipt(duplicates=duplicates, rejected=rejected)
 

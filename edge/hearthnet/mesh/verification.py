@@ -94,8 +94,10 @@ class Verifier:
         return self._workers.submit(work).result
 
     def close(self) -> None:
-        """Let the threads end."""
+        """Let threads and processes end; blocking."""
         self._workers.shutdown(wait=False)
+        if self._bulk is not None:
+            self._bulk.close()
 
     async def _spread(self, check: Callable[[Sequence[_In]], list[_Out]], items: Sequence[_In]) -> list[_Out]:
         loop = asyncio.get_running_loop()

@@ -101,7 +101,10 @@ class BulkVerifier(Protocol):
         """Form, data and signature of each event, in order; blocking. Raises Unavailable: check them yourself."""
 
     def rest(self) -> None:
-        """Give back what checking held."""
+        """A delivery is over; more may follow soon."""
+
+    def close(self) -> None:
+        """Give back what checking held; idempotent, and checking may begin anew."""
 
 
 class BlobWriter(Protocol):

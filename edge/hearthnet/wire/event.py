@@ -58,8 +58,8 @@ class Draft(Struct, frozen=True, gc=False):
     def seal(self, key: identity.KeyPair) -> Sealed:
         """Sign, the costly part; safe in any thread."""
         signature = key.sign(identity.Domain.EVENT, self.event.community_id, self.body)
-        event = msgspec.structs.replace(self.event, signature=signature)
-        return Sealed(event, self.data, self.hash, _encode(event))
+        wire = b'%b,"signature":"%b"%b' % (self.body[:-_TIME_BYTES], signature.encode(), self.body[-_TIME_BYTES:])
+        return Sealed(msgspec.structs.replace(self.event, signature=signature), self.data, self.hash, wire)
 
 
 class Sealed(Struct, frozen=True, gc=False):
@@ -82,6 +82,7 @@ class Sealed(Struct, frozen=True, gc=False):
         return cls(event, _check_data[event.event_type](event.data), hash_, wire)
 
 
+_TIME_BYTES = len(',"wall_clock":"2026-01-31T08:15:00Z"}')  # what follows the signature
 _SIGNATURE_BYTES = len(',"signature":"ed25519:"') + 86
 _decode = msgspec.json.Decoder(Event).decode
 _encode = msgspec.json.Encoder().encode
@@ -146,6 +147,18 @@ def draft_event(  # noqa: PLR0913  one parameter a field
 
 def open_event(wire: bytes) -> Sealed:
     """Read an event's bytes and check everything but the signature; raises BadRequest, EventRejected."""
+    return _open(wire)[0]
+
+
+def open_and_verify(wire: bytes) -> Sealed:
+    """Read an event's bytes and check everything; raises BadRequest, EventRejected, InvalidSignature."""
+    sealed, body = _open(wire)
+    event = sealed.event
+    identity.verify(event.author, identity.Domain.EVENT, event.community_id, body, event.signature)
+    return sealed
+
+
+def _open(wire: bytes) -> tuple[Sealed, bytes]:
     _refuse_oversize(wire)
     try:
         event = _decode(wire)
@@ -158,7 +171,8 @@ def open_event(wire: bytes) -> Sealed:
     parse_time(event.wall_clock)
     if event.expires_at:
         parse_time(event.expires_at)
-    return Sealed(event, _read_data(event), _hash(event, _unsigned(event, wire)), wire)
+    body = _unsigned(event, wire)
+    return Sealed(event, _read_data(event), _hash(event, body), wire), body
 
 
 def verify_event(sealed: Sealed) -> None:
