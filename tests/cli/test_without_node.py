@@ -114,6 +114,11 @@ def test_every_command_speaks_json_also_when_it_fails(cli, words):
     assert not shown.stderr
 
 
+def test_the_list_of_models_marks_the_one_that_answers(cli):
+    lines = [line.split() for line in cli.run("models", "list").stdout.splitlines()]
+    assert [line[0] for line in lines if line[-2:] == ["in", "use"]] == ["smollm2-135m-instruct"]
+
+
 def test_version_starts_fast(cli):
     seconds = []
     for _ in range(3):

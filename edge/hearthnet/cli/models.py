@@ -59,8 +59,10 @@ def _list(models: ModelsDir, console: Console) -> int:
         )
         return 0
     t = console.t
-    rows = [(m.name, m.manifest.kind, f"{m.manifest.bytes / 1e6:.0f} MB", t("cli.models.state.here")) for m in here] + [
-        (m.name, m.kind, f"{m.bytes / 1e6:.0f} MB", t("cli.models.state.known")) for m in absent
+    used = next((m.name for m in here if m.manifest.kind == "text"), "")  # the chosen one comes first
+    states = {True: t("cli.models.state.used"), False: t("cli.models.state.here")}
+    rows = [(m.name, m.manifest.kind, f"{m.manifest.bytes / 1e6:.1f} MB", states[m.name == used]) for m in here] + [
+        (m.name, m.kind, f"{m.bytes / 1e6:.1f} MB", t("cli.models.state.known")) for m in absent
     ]
     console.table(rows, (t("cli.caps.name"), t("cli.models.kind"), t("cli.models.size"), t("cli.trace.result")))
     return 0

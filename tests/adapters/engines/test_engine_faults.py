@@ -172,6 +172,20 @@ async def test_replaced_model_is_served_by_a_new_engine_and_the_old_one_ends(tmp
     await family.close()
 
 
+async def test_the_same_model_under_another_file_name_is_found_there(tmp_path):
+    require("xllamacpp")
+    family = make_family(tmp_path)
+    here = family._models.find(TEXT_MODEL)
+    for name in ("first.gguf", "second.gguf"):  # as `models add` does when a file of another name holds the same bytes
+        stage = family._models.folder / f"adding-{name}"
+        stage.mkdir(parents=True)
+        shutil.copy(here.path, stage / name)
+        family._models.admit(stage, msgspec.structs.replace(here.manifest, file=name))
+        family.models()
+    assert [delta async for delta in family.generate("", SHORT)][-1].stop_reason
+    await family.close()
+
+
 async def test_removed_model_is_no_longer_offered(tmp_path):
     require("xllamacpp")
     family = make_family(tmp_path)

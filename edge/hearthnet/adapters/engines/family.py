@@ -171,7 +171,7 @@ class EngineFamily:
             if model.manifest.kind != "text":
                 continue
             old = before.pop(model.name, None)
-            if old is not None and old.sha256 == model.manifest.sha256:
+            if old is not None and old.serves(model):
                 found[model.name] = old
                 continue
             self._retired += [old] if old is not None else []

@@ -20,6 +20,7 @@ from hearthnet.ports import EngineStatus, GenerateRequest, ModelInfo, TextDelta
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
+    from hearthnet.adapters.models_dir import InstalledModel
     from hearthnet.ports import Clock
 
 _ROOM_BYTES = 4 * 1_073_741_824
@@ -31,10 +32,14 @@ class PipeEngine:
     def __init__(self, plan: LocalPlan, clock: Clock, *, idle_s: float, memory: Callable[[], int]) -> None:
         self._plan = plan
         self._clock = clock
-        self.sha256 = plan.model.manifest.sha256
         self._memory = memory
         self._slots = SlotTable(1)
         self.supervisor: Supervisor[EngineProcess] = Supervisor(plan.model.name, self._start, clock, idle_s=idle_s)
+
+    def serves(self, model: InstalledModel) -> bool:
+        """Whether this is the engine of that model: the same bytes in the same file."""
+        mine = self._plan.model
+        return (mine.path, mine.manifest.sha256) == (model.path, model.manifest.sha256)
 
     def info(self) -> ModelInfo | None:
         """The model, unless its engine is out of service."""

@@ -29,6 +29,7 @@ from hearthnet.ports import EngineStatus, GenerateRequest, ModelInfo, TextDelta
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
+    from hearthnet.adapters.models_dir import InstalledModel
     from hearthnet.ports import Clock
 
 _FIRST_EVENT_S: Final = 30.0
@@ -61,12 +62,16 @@ class ServerEngine:
         self._wanted = self._shown = plan
         self._memory = memory
         self._clock = clock
-        self.sha256 = plan.model.manifest.sha256
         self._slots = SlotTable(plan.slots)
         self._address = ServerAddress("", "")
         self._pulse = Pulse()
         self._http: aiohttp.ClientSession | None = None
         self.supervisor: Supervisor[EngineProcess] = Supervisor(self._name, self._start, clock, idle_s=idle_s)
+
+    def serves(self, model: InstalledModel) -> bool:
+        """Whether this is the engine of that model: the same bytes in the same file."""
+        mine = self._wanted.model
+        return (mine.path, mine.manifest.sha256) == (model.path, model.manifest.sha256)
 
     def info(self) -> ModelInfo | None:
         """The model, unless its engine is out of service."""
