@@ -7,8 +7,9 @@ import pytest
 from aiohttp import web
 
 from hearthnet.adapters.clock_fake import FakeClock
+from hearthnet.adapters.peer_lines import url_of
 from hearthnet.adapters.tls_context import server_context
-from hearthnet.adapters.transport_tls import PeerClient, url_of
+from hearthnet.adapters.transport_tls import PeerClient
 from hearthnet.base import errors
 from hearthnet.base.types import CommunityID
 from hearthnet.base.ulid import Ulids
@@ -201,6 +202,47 @@ async def test_a_manifest_of_another_node_is_refused(line):
     stranger.answer = answer
     with pytest.raises(errors.InvalidSignature):
         await client.manifest(peer)
+
+
+async def test_who_cannot_be_reached_is_left_alone_for_a_while_but_not_by_discovery(tmp_path):
+    clock = FakeClock()
+    client = PeerClient(ME, COMMUNITY, clock, Ulids(clock.now, secrets.token_bytes).new)
+    stranger = Stranger(tmp_path)
+    peer = await stranger.start()
+    await stranger.runner.cleanup()
+    waits = []
+    for _ in range(8):
+        with pytest.raises(errors.Unavailable) as raised:
+            await client.call(peer, "rag.query", "1.0", BODY)
+        assert raised.value.retry_after_ms is None  # it was really tried
+        with pytest.raises(errors.Unavailable) as raised:
+            await client.call(peer, "rag.query", "1.0", BODY)
+        waits.append(raised.value.retry_after_ms / 1000)
+        await clock.advance(waits[-1])
+    assert 0.25 <= waits[0] <= 0.51
+    assert 15.0 <= waits[-1] <= 30.1
+    again = Stranger(tmp_path)
+
+    async def answer(request):
+        again.requests.append(request.path)
+        return web.Response(status=404)
+
+    again.answer = answer
+    await again.runner.setup()
+    site = web.TCPSite(again.runner, "127.0.0.1", peer.addresses[0].port, ssl_context=again.tls)
+    with pytest.raises(errors.Unavailable):
+        await client.call(peer, "rag.query", "1.0", BODY)
+    await site.start()
+    with pytest.raises(errors.Unavailable):  # not a moment after
+        await client.call(peer, "rag.query", "1.0", BODY)
+    assert again.requests == []
+    with pytest.raises(errors.Unavailable, match="404"):
+        await client.manifest(peer)
+    with pytest.raises(errors.Unavailable, match="404"):
+        await client.call(peer, "rag.query", "1.0", BODY)
+    assert len(again.requests) == 4  # each is noted twice
+    await client.close()
+    await again.runner.cleanup()
 
 
 def test_an_ipv6_address_is_bracketed():

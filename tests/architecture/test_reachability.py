@@ -11,7 +11,6 @@ from architecture.source_tree import PACKAGE, module_name, product_files, short,
 ROOTS = re.compile(r"hearthnet\.(node|cli\.\w+|conformance\.\w+|adapters\.engines\.\w+|capabilities\.\w+)$")
 # codecs with vectors whose only user comes with a later issue, by name
 AWAITED = {
-    "edge/hearthnet/wire/stream_message.py": "web socket calls between neighbours",
     "edge/hearthnet/mesh/admission.py": "the event log",
     "edge/hearthnet/mesh/members_view.py": "the event log",
     "edge/hearthnet/wire/membership.py": "the members view",

@@ -11,8 +11,9 @@ import pytest
 from msgspec import json
 
 from hearthnet.adapters.clock_fake import FakeClock
+from hearthnet.adapters.peer_lines import url_of
 from hearthnet.adapters.tls_context import client_context, server_context
-from hearthnet.adapters.transport_tls import PeerClient, url_of
+from hearthnet.adapters.transport_tls import PeerClient
 from hearthnet.base import errors
 from hearthnet.base.config import Config
 from hearthnet.base.metrics import Metrics

@@ -1,63 +1,50 @@
 """Calls to other nodes over TLS 1.3, pinned to the NodeID that is called (X01, decision 3).
 
 Calls are signed, and fresh without clocks (decision 26); in a session they are sealed instead (decision 28). What the
-handshake does stands in `tls_context`.
+handshake does stands in `tls_context`, connections in `peer_lines`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ssl
-from contextlib import contextmanager
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 from msgspec import Struct
 
+from hearthnet.adapters.peer_lines import PeerLines, read_reply, refusal_in, translated
 from hearthnet.adapters.peer_sessions import PeerSessions, Seal
-from hearthnet.adapters.tls_context import PinnedContext, client_context
+from hearthnet.adapters.socket_stream import read_frames
 from hearthnet.base.constants import REQUEST_MAX_BYTES, RPC_DEFAULT_TIMEOUT_S
 from hearthnet.base.errors import (
     BadRequest,
-    CallTimeout,
     Expired,
-    HearthNetError,
     InvalidSignature,
-    Unavailable,
 )
 from hearthnet.wire import canonical
 from hearthnet.wire.exchange import EXCHANGE_NAME, EXCHANGE_VERSION, sign_exchange
 from hearthnet.wire.frame import SseDecoder
 from hearthnet.wire.manifest import NodeManifest, open_node_manifest
-from hearthnet.wire.reply import ErrorBody, needs_verified_reply, open_reply, verify_reply
+from hearthnet.wire.reply import needs_verified_reply, open_reply, verify_reply
 from hearthnet.wire.rpc import HEADER_PREFIX, CallHead, SignedCall, sign_call
 from hearthnet.wire.session import Sealed
-from hearthnet.wire.session_key import SESSION_HEADER, SESSION_LOST, Certificates
+from hearthnet.wire.session_key import SESSION_HEADER, SESSION_LOST
 from hearthnet.wire.stream import StreamReceiver
 from hearthnet.wire.timestamp import format_time
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+    from collections.abc import AsyncGenerator, Callable
     from pathlib import Path
 
-    from hearthnet.base.types import CommunityID, NodeID
-    from hearthnet.ports import Address, Clock, Peer
+    from hearthnet.base.types import CommunityID
+    from hearthnet.ports import Clock, Peer
     from hearthnet.wire.canonical import JsonObject
     from hearthnet.wire.frame import StreamFrame
     from hearthnet.wire.identity import KeyPair
 
-EPOCH_HEADER: Final = f"{HEADER_PREFIX}Epoch"
-_PEERS_MAX = 1024
-_ONE_ADDRESS: Final = aiohttp.ClientTimeout(total=None, sock_connect=10.0)
-_SEVERAL_ADDRESSES: Final = aiohttp.ClientTimeout(total=None, sock_connect=3.0)  # one that is silent is passed over
 CALL_PATH: Final = "/bus/v1/call"
 _MEDIA: Final = {"call": "application/json", "post": "application/octet-stream"}
-
-
-def url_of(address: Address) -> str:
-    """Where HTTPS reaches an address."""
-    host = f"[{address.host.replace('%', '%25')}]" if ":" in address.host else address.host
-    return f"https://{host}:{address.port}"
 
 
 class PeerClient:
@@ -72,47 +59,58 @@ class PeerClient:
         *, certificates: Path | None = None,
     ) -> None:  # fmt: skip
         """`certificates`: the folder that `tls_context.prepare_files` filled; without it there are no sessions."""
-        self._certificates = certificates
-        self.sessions = PeerSessions(key, community, clock, self._post_bare, self._seen_certificates)
         self._key = key
         self._community = community
         self._clock = clock
         self._new_id = new_id
-        self._epochs: dict[NodeID, str] = {}
-        self._contexts: dict[NodeID, PinnedContext] = {}
-        self._answered_at: dict[NodeID, Address] = {}
-        self._session: aiohttp.ClientSession | None = None
+        self._lines = PeerLines(key, clock, certificates)
+        self.sessions = PeerSessions(key, community, clock, self._post_bare, self._lines.certificates_of)
 
     async def call(
         self, peer: Peer, capability: str, version: str, body: JsonObject, timeout_s: float = RPC_DEFAULT_TIMEOUT_S
     ) -> JsonObject:
         """The reply `{output, meta}`."""
-        with _translated(peer):
+        with translated(peer):
             async with asyncio.timeout(timeout_s):
                 asked, response = await self._send_call(peer, capability, version, body)
-                content = await _read(response)
+                content = await read_reply(response)
         return self._believe(peer, asked, response, content)
 
     async def stream(
         self, peer: Peer, capability: str, version: str, body: JsonObject
     ) -> AsyncGenerator[StreamFrame, None]:
         """The frames of a streamed reply up to its terminal one; closing it cancels the call there."""
-        with _translated(peer):
-            asked, response = await self._send_call(peer, capability, version, body)
-            if response.content_type != "text/event-stream":
-                self._believe(peer, asked, response, await _read(response))
-                raise BadRequest(f"{capability} does not stream its reply")
-            decoder, receiver = SseDecoder(), StreamReceiver()
-            try:
-                async for data in response.content.iter_any():
-                    for frame in decoder.feed(data):
-                        receiver.receive(frame)
+        with translated(peer):
+            socket = await self._lines.socket(peer, CALL_PATH)
+            if socket is not None:
+                call = sign_call(self._key, self._head(peer, capability, version, self._new_id()), body)
+                async with aclosing(read_frames(socket, call)) as frames:
+                    async for frame in frames:
                         yield frame
-                        if receiver.closed:
-                            return
-                receiver.finish()
-            finally:
-                response.close()
+                return
+            async with aclosing(self._stream_events(peer, capability, version, body)) as events:
+                async for frame in events:
+                    yield frame
+
+    async def _stream_events(
+        self, peer: Peer, capability: str, version: str, body: JsonObject
+    ) -> AsyncGenerator[StreamFrame, None]:
+        """The same over server-sent events."""
+        asked, response = await self._send_call(peer, capability, version, body)
+        if response.content_type != "text/event-stream":
+            self._believe(peer, asked, response, await read_reply(response))
+            raise BadRequest(f"{capability} does not stream its reply")
+        decoder, receiver = SseDecoder(), StreamReceiver()
+        try:
+            async for data in response.content.iter_any():
+                for frame in decoder.feed(data):
+                    receiver.receive(frame)
+                    yield frame
+                    if receiver.closed:
+                        return
+            receiver.finish()
+        finally:
+            response.close()
 
     async def request(self, peer: Peer, path: str, content: bytes, timeout_s: float = RPC_DEFAULT_TIMEOUT_S) -> bytes:
         """What the partner's endpoint answers."""
@@ -121,25 +119,25 @@ class PeerClient:
             head = self._head(peer, EXCHANGE_NAME, EXCHANGE_VERSION, request_id)
             return sign_exchange(self._key, head, path, content)
 
-        with _translated(peer):
+        with translated(peer):
             async with asyncio.timeout(timeout_s):
                 asked, response = await self._send(peer, path, ("post", path), content, sign)
-                answer = await _read(response)
+                answer = await read_reply(response)
         if asked.seal is not None:
             asked.seal.verify(response.status, answer, _mac_in(response))
         if response.status != 200:
-            raise _refusal_in(response.status, answer)
+            raise refusal_in(response.status, answer)
         return answer
 
     async def manifest(self, peer: Peer) -> NodeManifest:
         """What the node says about itself now; the challenge proves the now."""
         challenge = self._new_id()
-        with _translated(peer):
+        with translated(peer):
             async with asyncio.timeout(RPC_DEFAULT_TIMEOUT_S):
-                response = await self._reach(peer, "GET", f"/manifest?challenge={challenge}")
-                content = await _read(response)
+                response = await self._lines.reach(peer, "GET", f"/manifest?challenge={challenge}", patient=False)
+                content = await read_reply(response)
         if response.status != 200:
-            raise _refusal_in(response.status, content)
+            raise refusal_in(response.status, content)
         found = open_node_manifest(content, now=None, challenge=challenge)
         if found.node_id != peer.node_id:
             raise InvalidSignature("the manifest is another node's")
@@ -148,8 +146,7 @@ class PeerClient:
     async def close(self) -> None:
         """Close all connections."""
         await self.sessions.close()
-        if self._session is not None:
-            await self._session.close()
+        await self._lines.close()
 
     async def _send_call(
         self, peer: Peer, capability: str, version: str, body: JsonObject
@@ -171,67 +168,36 @@ class PeerClient:
         media = _MEDIA[words[0]]
         if (seal := self.sessions.seal(peer, (*words, request_id), content)) is not None:
             headers = {**_sealed_headers(words, request_id), SESSION_HEADER: seal.sealed.text(), "Content-Type": media}
-            response = await self._reach(peer, "POST", path, content, headers)
+            response = await self._lines.reach(peer, "POST", path, content, headers)
             if response.headers.get(SESSION_HEADER) != SESSION_LOST:
                 return _Asked(words[1], request_id, seal), response
             await response.read()
             self.sessions.lost(peer.node_id, seal.sealed)
             request_id = self._new_id()
         call = sign(request_id)
-        response = await self._reach(peer, "POST", path, content, {**call.headers(), "Content-Type": media})
-        if response.status == Expired.status and call.head.epoch != self._epochs.get(peer.node_id, ""):
+        response = await self._lines.reach(peer, "POST", path, content, {**call.headers(), "Content-Type": media})
+        if response.status == Expired.status and call.head.epoch != self._lines.epoch_of(peer.node_id):
             await response.read()
             request_id = self._new_id()
             call = sign(request_id)
-            response = await self._reach(peer, "POST", path, content, {**call.headers(), "Content-Type": media})
+            response = await self._lines.reach(peer, "POST", path, content, {**call.headers(), "Content-Type": media})
         return _Asked(words[1], request_id), response
 
     async def _post_bare(self, peer: Peer, path: str, content: bytes) -> bytes:
         """A message that carries its own proof."""
-        with _translated(peer):
+        with translated(peer):
             async with asyncio.timeout(RPC_DEFAULT_TIMEOUT_S):
-                response = await self._reach(peer, "POST", path, content, {"Content-Type": "application/json"})
-                answer = await _read(response)
+                response = await self._lines.reach(peer, "POST", path, content, {"Content-Type": "application/json"})
+                answer = await read_reply(response)
         if response.status != 200:
-            raise _refusal_in(response.status, answer)
+            raise refusal_in(response.status, answer)
         return answer
-
-    def _seen_certificates(self, node_id: NodeID) -> Certificates | None:
-        context = self._contexts.get(node_id)
-        if context is None or not context.certificate or not context.peer_certificate:
-            return None
-        return Certificates.of(context.certificate, context.peer_certificate)
-
-    async def _reach(
-        self, peer: Peer, method: str, path: str, content: bytes | None = None, headers: dict[str, str] | None = None
-    ) -> aiohttp.ClientResponse:
-        """The answer from the first address that can be reached; nothing was sent to those passed over."""
-        addresses: Sequence[Address] = peer.addresses
-        timeout = _ONE_ADDRESS
-        if len(addresses) > 1:
-            known, timeout = self._answered_at.get(peer.node_id), _SEVERAL_ADDRESSES
-            addresses = sorted(addresses, key=lambda address: address != known)
-        failure: Exception = Unavailable("no address of the node is known")
-        for address in addresses:
-            try:
-                response = await self._open_session().request(
-                    method, url_of(address) + path, data=content, headers=headers, timeout=timeout,
-                    ssl=self._context(peer.node_id), allow_redirects=False,
-                )  # fmt: skip
-            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-                failure = error
-                continue
-            _remember(self._answered_at, peer.node_id, address)
-            if epoch := response.headers.get(EPOCH_HEADER, ""):
-                _remember(self._epochs, peer.node_id, epoch)
-            return response
-        raise failure
 
     def _head(self, peer: Peer, capability: str, version: str, request_id: str) -> CallHead:
         return CallHead(
             capability=capability, version=version, request_id=request_id, sender=self._key.node_id,
             community=self._community, timestamp=format_time(self._clock.now()),
-            epoch=self._epochs.get(peer.node_id, ""), to=peer.node_id,
+            epoch=self._lines.epoch_of(peer.node_id), to=peer.node_id,
         )  # fmt: skip
 
     def _believe(self, peer: Peer, asked: _Asked, response: aiohttp.ClientResponse, content: bytes) -> JsonObject:
@@ -246,24 +212,12 @@ class PeerClient:
         elif response.status == 200 and needs_verified_reply(asked.capability):
             raise InvalidSignature("the reply is not signed")
         if response.status != 200:
-            raise _refusal_in(response.status, content)
+            raise refusal_in(response.status, content)
         if body is None:
             body = canonical.decode(content)
         if not isinstance(body, dict):
             raise BadRequest("the reply is not an object")
         return body
-
-    def _context(self, node_id: NodeID) -> PinnedContext:
-        context = self._contexts.get(node_id)
-        if context is None:
-            context = client_context(node_id, self._certificates, self._key)
-            _remember(self._contexts, node_id, context)
-        return context
-
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(auto_decompress=False)
-        return self._session
 
 
 class _Asked(Struct, frozen=True):
@@ -287,45 +241,3 @@ def _mac_in(response: aiohttp.ClientResponse) -> str:
         return Sealed.parse(response.headers.get(SESSION_HEADER, "")).mac
     except BadRequest as error:
         raise InvalidSignature("the reply is not sealed") from error
-
-
-def _remember(known: dict[NodeID, Any], node_id: NodeID, value: Any) -> None:
-    """Keep a fact about a peer; the oldest goes when there are too many."""
-    if node_id not in known and len(known) >= _PEERS_MAX:
-        del known[next(iter(known))]
-    known[node_id] = value
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """The whole body; raises BadRequest when it is larger than a reply may be."""
-    content = bytearray()
-    async for data in response.content.iter_any():
-        content += data
-        if len(content) > REQUEST_MAX_BYTES:
-            response.close()
-            raise BadRequest(f"the reply is larger than {REQUEST_MAX_BYTES} bytes")
-    return bytes(content)
-
-
-def _refusal_in(status: int, content: bytes) -> HearthNetError:
-    try:
-        return canonical.decode_as(content, ErrorBody).to_error()
-    except BadRequest:
-        return Unavailable(f"the other node answered {status} without a reason")
-
-
-@contextmanager
-def _translated(peer: Peer) -> Iterator[None]:
-    """What sockets and TLS raise, as errors of the contract."""
-    try:
-        yield
-    except (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError) as error:
-        raise InvalidSignature(f"another node answers at {_places(peer)}") from error
-    except TimeoutError as error:
-        raise CallTimeout(f"{_places(peer)} did not answer in time") from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise Unavailable(f"{_places(peer)} cannot be reached: {type(error).__name__}") from error
-
-
-def _places(peer: Peer) -> str:
-    return ", ".join(f"{address.host}:{address.port}" for address in peer.addresses)

@@ -1,8 +1,8 @@
 """What other nodes reach on port 7080: calls, endpoints of the node itself, the manifest, health (X01).
 
 Order of a request: address limit, headers and body, proof of the sender and freshness, membership, trace, bus (which
-limits the caller and judges trust). Replies are signed, or sealed in a session; streams are server-sent events on the
-pinned connection.
+limits the caller and judges trust). Replies are signed, or sealed in a session; streams come as server-sent events on
+the pinned connection, or over a web socket of their own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from hearthnet.base.errors import (
     InternalError,
     InvalidSignature,
     NotFound,
-    NotImplementedHere,
 )
 from hearthnet.base.log import sanitise
 from hearthnet.base.types import TraceID, TrustLevel
@@ -35,6 +34,7 @@ from hearthnet.web import node_sessions, observe
 from hearthnet.web.door import DOOR, Door
 from hearthnet.web.node_door import NODE_DOOR, PROOF, NodeDoor
 from hearthnet.web.node_manifest import write_manifest
+from hearthnet.web.node_socket import answer_socket
 from hearthnet.web.payload import read_bytes
 from hearthnet.web.proof import add_headers, answer, prove_call, prove_exchange
 from hearthnet.web.sse import send_events
@@ -77,7 +77,7 @@ def build_node_app(
     desk = SessionDesk(key.node_id, secrets.token_bytes)
     app[NODE_DOOR] = NodeDoor(key, community, server, clock, guard, desk, addresses, metrics)
     app.router.add_post("/bus/v1/call", handle_bus_call)
-    app.router.add_get("/bus/v1/call", refuse_web_socket)
+    app.router.add_get("/bus/v1/call", answer_socket)
     app.router.add_get("/manifest", show_manifest)
     app.router.add_get("/community/manifest", show_community)
     app.router.add_get("/health", observe.health)
@@ -107,12 +107,6 @@ async def handle_exchange(request: web.Request) -> web.StreamResponse:
     proof = prove_exchange(request, content)
     body = await request.app[NODE_DOOR].server.exchange(proof.sender, request.path, content)
     return answer(request, 200, body, "application/octet-stream")
-
-
-async def refuse_web_socket(_request: web.Request) -> web.StreamResponse:
-    """`GET /bus/v1/call`: no web sockets here; the caller falls back to events."""
-    error = NotImplementedHere("calls are answered by POST and server-sent events")
-    return web.Response(status=426, body=encode_error(error), content_type="application/json")
 
 
 async def show_manifest(request: web.Request) -> web.StreamResponse:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Final, TypeAlias
 
 from msgspec import Meta, Struct
 
@@ -10,6 +10,8 @@ from hearthnet.base.errors import BadRequest, FrameMalformed
 from hearthnet.wire import canonical
 from hearthnet.wire.canonical import JsonObject
 from hearthnet.wire.field import CountField
+
+SUBPROTOCOL: Final = "hearthnet-bus.v2"
 
 
 class CallMessage(Struct, frozen=True, forbid_unknown_fields=True, tag="call"):
