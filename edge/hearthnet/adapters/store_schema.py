@@ -32,6 +32,7 @@ def connect(path: Path, *, durable: bool, read_only: bool = False) -> sqlite3.Co
         connection.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
         connection.execute(f"PRAGMA journal_size_limit={_JOURNAL_BYTES}")
         connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute("PRAGMA secure_delete=ON")  # what people delete, or what expires, is overwritten
         connection.execute("PRAGMA trusted_schema=OFF")
         if read_only:
             connection.execute("PRAGMA query_only=ON")

@@ -69,6 +69,8 @@ def check_head(query: Query) -> None:
         rows = query("SELECT wire FROM events WHERE lamport = ? AND hash = ?", (lamport, hash_))
         if not rows:
             raise StoreCorrupt("this node's last event is missing from its log")
+        if not rows[0][0]:
+            continue  # it expired, and its bytes are forgotten
         try:
             found = open_event(rows[0][0])
             verify_event(found)

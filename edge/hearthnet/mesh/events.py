@@ -19,6 +19,7 @@ from hearthnet.base.types import NodeID
 from hearthnet.mesh.event_batch import EventBatch
 from hearthnet.mesh.event_check import check_head
 from hearthnet.mesh.event_history import EventHistory
+from hearthnet.mesh.event_retention import Forgotten, Retention
 from hearthnet.mesh.event_rows import EventRows, LogEnd
 from hearthnet.mesh.event_writer import EventWriter, Sealing, Submission
 from hearthnet.mesh.verification import Admission, Rejection, Unverified, Verifier, reject
@@ -61,6 +62,7 @@ class OpenedLog(Struct, frozen=True):
     lamport: int
     replayed: int  # events that no snapshot covered
     damaged: int  # of those, left out because their bytes changed on the disk
+    incomplete: tuple[str, ...] = ()  # views that miss forgotten events, because the snapshot with them is lost
 
 
 class EventLog:
@@ -87,6 +89,7 @@ class EventLog:
         self._key = key
         self._clock = clock
         self._views = ViewSet([self.members, *views], self.history, snapshots)
+        self._retention = Retention(store, self._views, clock)
         self._verifier = Verifier(community, bulk)
         self._names: dict[str, int] = {}
         self._tips: dict[str, ChainEntry | None] = {}
@@ -106,7 +109,8 @@ class EventLog:
         self.lamport = local.lamport
         replayed = await self._views.replay()
         self._frozen_members = self.members.copy()
-        return OpenedLog(await self.history.size(), local.lamport, replayed, len(self.history.damaged))
+        incomplete = tuple(sorted(self._views.incomplete))
+        return OpenedLog(await self.history.size(), local.lamport, replayed, len(self.history.damaged), incomplete)
 
     async def close(self) -> None:
         """Finish what was begun and leave a snapshot when one is due."""
@@ -124,14 +128,18 @@ class EventLog:
         return await self._views.attach(view)
 
     async def rebuild(self) -> int:
-        """Make every view again from all events; returns how many were applied."""
+        """Make every view again from all events, and what was forgotten from the snapshot; returns how many applied."""
         applied = await self._views.replay(restore=False)
         self._frozen_members = self.members.copy()
         return applied
 
     async def snapshot(self) -> bool:
         """Write a snapshot of the views; False when there is nothing to cover or nowhere to write. Raises DiskFull."""
-        return await self._views.snapshot(self.lamport, self._clock.now())
+        return await self._views.snapshot(self.lamport, self._clock.now()) > 0
+
+    async def forget(self) -> Forgotten:
+        """Let go of what expired or is older than the log keeps; to be called every few hours. Raises DiskFull."""
+        return await self._retention.sweep(self.lamport)
 
     async def append(self, data: Struct, *, expires_at: float | None = None) -> Sealed:
         """Sign, chain and store an own event; resolves when it is on the disk and in the views.

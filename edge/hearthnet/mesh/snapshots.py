@@ -77,6 +77,10 @@ class Snapshots:
         await asyncio.to_thread(self._store, lamport, canonical.encode(head) + b"\n" + body)
         return head
 
+    async def keep(self, count: int) -> None:
+        """Remove all but the newest."""
+        await asyncio.to_thread(self._remove_old, count)
+
     async def latest(self) -> Snapshot | None:
         """The newest one that verifies."""
         return await asyncio.to_thread(self._find)
@@ -111,7 +115,10 @@ class Snapshots:
         except OSError as error:
             part.unlink(missing_ok=True)
             raise DiskFull(f"cannot write the snapshot: {error.strerror}", fix="free some space") from error
-        for old in self._files()[:-SNAPSHOTS_KEPT]:
+        self._remove_old(SNAPSHOTS_KEPT)
+
+    def _remove_old(self, count: int) -> None:
+        for old in self._files()[:-count]:
             old.unlink(missing_ok=True)
 
     def _files(self) -> list[Path]:

@@ -31,6 +31,7 @@ class ViewSet:
         self._by_kind: dict[type[Struct], list[View]] = {}
         for view in views:
             self._add(view)
+        self.incomplete: set[str] = set()  # names of views that miss events which were forgotten, and their snapshot
         self.snapshot_lamport = 0  # of the newest snapshot; 0 without one
         self._applied_until = 0  # every event up to this arrival number is in the views
         self._applied_ahead: dict[int, int] = {}  # first -> end of stretches beyond it
@@ -53,25 +54,34 @@ class ViewSet:
     async def replay(self, *, restore: bool = True) -> int:
         """Make the views again, from the newest usable snapshot on if `restore`; returns the events applied."""
         last = await self._history.last_seq()
-        snapshot = await self._usable_snapshot() if restore else None
+        snapshot = await self._usable_snapshot()
         if snapshot is not None:
             self.snapshot_lamport = snapshot.head.lamport
-        applied = await self._replay(self._views, snapshot)
+        applied = await self._replay(self._views, snapshot, afresh=not restore)
         self._applied_until = max(self._applied_until, last)
         return applied
 
-    async def snapshot(self, lamport: int, now: float) -> bool:
-        """Write a snapshot; False when there is nothing to cover or nowhere to write. Raises DiskFull."""
+    async def snapshot(self, lamport: int, now: float) -> int:
+        """Write a snapshot and read it back; returns the arrival number up to which it holds everything.
+
+        0 when there is nothing to cover or nowhere to write. Raises DiskFull.
+        """
         if self._snapshots is None:
-            return False
+            return 0
         covers_seq = self._applied_until
         state = {view.name: view.snapshot_state() for view in self._views}
         covers_hash = await self._history.hash_at(covers_seq)
         if covers_hash is None:
-            return False
+            return 0
         await self._snapshots.write(state, lamport=lamport, covers=(covers_seq, covers_hash), now=now)
         self.snapshot_lamport = lamport
-        return True
+        written = await self._usable_snapshot()
+        return covers_seq if written is not None and written.head.covers_seq == covers_seq else 0
+
+    async def drop_older_snapshots(self) -> None:
+        """Let the newest snapshot be the only one."""
+        if self._snapshots is not None:
+            await self._snapshots.keep(1)
 
     async def _usable_snapshot(self) -> Snapshot | None:
         snapshot = await self._snapshots.latest() if self._snapshots else None
@@ -79,11 +89,19 @@ class ViewSet:
             return None  # made from another file of events: their arrival numbers mean nothing here
         return snapshot
 
-    async def _replay(self, views: Sequence[View], snapshot: Snapshot | None) -> int:
+    async def _replay(self, views: Sequence[View], snapshot: Snapshot | None, *, afresh: bool = False) -> int:
+        """Bring views up to date; `afresh` applies every event again, not only those beyond the snapshot."""
         together: dict[tuple[int, bool], list[View]] = {}  # views that go on at one place are replayed in one walk
         for view in views:
-            rare = _types_of(view) <= KEPT_TYPES  # found through an index, all others by reading everything
-            together.setdefault((_restore(view, snapshot), rare), []).append(view)
+            types, start = _types_of(view), _restore(view, snapshot)
+            if await self._history.forgotten(types, start):
+                self.incomplete.add(view.name)
+            if afresh:
+                if not await self._history.forgotten(types, 0):
+                    view.reset()  # else the snapshot alone knows what was forgotten
+                start = 0
+            rare = types <= KEPT_TYPES  # found through an index, all others by reading everything
+            together.setdefault((start, rare), []).append(view)
         return sum([await self._walk(group, start) for (start, _), group in together.items()])
 
     async def _walk(self, views: Sequence[View], start: int) -> int:

@@ -23,7 +23,10 @@ Order: TypeAlias = tuple[int, str, str]  # (lamport, event id, hash): the order 
 
 
 class View(Protocol):
-    """State derived from events of some types; commutative and idempotent."""
+    """State derived from events of some types; commutative and idempotent.
+
+    What stems from an event with `expires_at` a view neither shows nor puts into a snapshot once that has passed.
+    """
 
     name: ClassVar[str]
     kinds: ClassVar[tuple[type[Struct], ...]]
