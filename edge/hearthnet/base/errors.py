@@ -165,6 +165,18 @@ class EngineDied(Unavailable):
     """The engine's process ended in the middle of the work."""
 
 
+class SessionMissing(HearthNetError):
+    """The other node has published no keys yet; try again after they came."""
+
+    code, status, retry, fault = "e2e_session_missing", 503, "backoff", "local"
+
+
+class DecryptFailed(HearthNetError):
+    """A sealed message does not open; a new session is needed."""
+
+    code, status, retry, fault = "e2e_decrypt_failed", 400, "never", "remote"
+
+
 # ---- only on this machine, never on the wire ----------------------------------------------------------------
 
 
@@ -298,7 +310,7 @@ WIRE_CODES: Final = {
     for cls in (
         BadRequest, SchemaMismatch, InvalidSignature, Unauthorized, TokenInvalid, TokenRevoked, Revoked,
         TokenScopeInsufficient, NotFound, CallTimeout, Expired, TokenExpired, RateLimited, CapacityExceeded,
-        InternalError, NotImplementedHere, Unavailable,
+        InternalError, NotImplementedHere, Unavailable, SessionMissing, DecryptFailed,
     )
 }  # fmt: skip
 

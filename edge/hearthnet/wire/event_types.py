@@ -7,6 +7,7 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct
 
 from hearthnet.wire.canonical import JsonObject
+from hearthnet.wire.chat import MessageDelivered, MessageRead, MessageSent, PrekeysPublished, SessionBroken
 from hearthnet.wire.community import (
     CommunityCreated,
     MemberDemoted,
@@ -64,4 +65,9 @@ EVENT_TYPES: Final[dict[str, type[Struct]]] = {
     "file.cid.advertised": CidAdvertised,
     "file.cid.unpinned": CidUnpinned,
     "rag.document.ingested": DocumentIngested,
+    "chat.message.sent": MessageSent,
+    "chat.message.delivered": MessageDelivered,
+    "chat.message.read": MessageRead,
+    "e2e.prekeys.published": PrekeysPublished,
+    "e2e.session.broken": SessionBroken,
 }

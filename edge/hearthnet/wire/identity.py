@@ -12,6 +12,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import ClassVar
 
+from blake3 import blake3
 from nacl.bindings import crypto_sign, crypto_sign_BYTES, crypto_sign_open, crypto_sign_seed_keypair
 from nacl.exceptions import BadSignatureError
 
@@ -67,6 +68,10 @@ class KeyPair:
         """Sign canonical bytes for one domain in one community."""
         signed = crypto_sign(signing_input(domain, community, body), self._secret)
         return Signature(_to_text(signed[:crypto_sign_BYTES]))
+
+    def derive(self, context: str) -> bytes:
+        """32 secret bytes for one purpose, which tell nothing of the key (BLAKE3 key derivation)."""
+        return blake3(self.seed, derive_key_context=f"hearthnet 2026 {context}").digest()
 
     def __repr__(self) -> str:
         return f"KeyPair({short_id(self.node_id)})"
