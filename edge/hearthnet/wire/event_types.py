@@ -20,6 +20,7 @@ from hearthnet.wire.community import (
     RootSucceeded,
 )
 from hearthnet.wire.field import CidField, CountField
+from hearthnet.wire.market import PostCreated, PostExpired, PostUpdated
 
 
 class ManifestUpdated(Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,4 +71,7 @@ EVENT_TYPES: Final[dict[str, type[Struct]]] = {
     "chat.message.read": MessageRead,
     "e2e.prekeys.published": PrekeysPublished,
     "e2e.session.broken": SessionBroken,
+    "market.post.created": PostCreated,
+    "market.post.updated": PostUpdated,
+    "market.post.expired": PostExpired,
 }
