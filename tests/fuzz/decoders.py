@@ -27,6 +27,15 @@ from hearthnet.wire.reconcile import FRAME_MIN_BYTES, Initiator, respond
 from hearthnet.wire.reply import ErrorBody, open_reply, verify_reply
 from hearthnet.wire.rpc import open_call, open_envelope, verify_call
 from hearthnet.wire.stream_message import decode_message
+from hearthnet.wire.sync_message import (
+    EventsReceipt,
+    RejectedReason,
+    decode_events,
+    decode_receipt,
+    encode_events,
+    encode_receipt,
+    key_of_wire,
+)
 from hearthnet.wire.timestamp import format_time, parse_time
 
 if TYPE_CHECKING:
@@ -136,6 +145,19 @@ def _read_pipe(data):
     FrameReader().feed(data)
 
 
+def _read_events_body(data):
+    """The events in it come out as they went in, and their keys can be named."""
+    body = decode_events(data)
+    again = decode_events(encode_events(body.community_id, body.wires, body.forgotten_keys))
+    assert (again.wires, again.forgotten) == (body.wires, body.forgotten)
+    assert {len(key_of_wire(wire, body.community_id)) for wire in body.wires} <= {40}
+
+
+def _bodies():
+    first = json.loads(_wires("event", "chain")[0])
+    return [encode_events(first["community_id"], _wires("event", "chain"), [bytes(40), b"\xff" * 40])]
+
+
 def _turns(case):
     rounds = next(found["rounds"] for found in _load("negentropy-v1", "cases") if found["name"] == case)
     return [bytes.fromhex(turn[side]) for turn in rounds for side in ("client", "server")]
@@ -176,6 +198,10 @@ DECODERS = {
     "socket message": Decoder(decode_message, _wires("frame", "stream_messages", "ws_hex")),
     "engine pipe": Decoder(_read_pipe, [encode_frame(Cancel(7)), encode_frame(Start(pack({"model": "x"})))]),
     "reconcile": Decoder(_read_reconcile, _turns("same-timestamp")),
+    "events body": Decoder(_read_events_body, _bodies()),
+    "events receipt": Decoder(
+        decode_receipt, [encode_receipt(EventsReceipt(3, 1, (RejectedReason("", "not an event"),), 9))]
+    ),
     "time": Decoder(_read_time, [b"2026-11-21T06:13:00Z"]),
     "ulid": Decoder(_read_ulid, [b"01HZX3M7Q8N5V2K4T6W9YB0CDE"]),
     "log line": Decoder(_read_line, [b"\x1b[31mred\x1b[0m", "a\u202eb".encode()]),

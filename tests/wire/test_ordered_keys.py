@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from hearthnet.base.errors import NotFound
+from hearthnet.wire.merged_keys import MergedKeys
 from hearthnet.wire.negentropy import INFINITY, fingerprint
 from hearthnet.wire.ordered_keys import BLOCK_KEYS, OrderedKeys
 
@@ -115,3 +116,24 @@ def test_a_block_that_ran_empty_is_gone():
     assert not keys.discard(key_of(1))
     assert keys.add(key_of(7))
     assert keys.key(0) == key_of(7)
+
+
+@given(numbers=st.sets(st.integers(0, 2000), max_size=300), data=st.data())
+def test_two_sets_look_like_the_one_that_holds_both(numbers, data):
+    of_extra = data.draw(st.sets(st.sampled_from(sorted(numbers)), max_size=100)) if numbers else set()
+    main = OrderedKeys(b"".join(key_of(number) for number in sorted(numbers - of_extra)))
+    extra = OrderedKeys(b"".join(key_of(number) for number in sorted(of_extra)))
+    merged = MergedKeys(main, extra)
+    for change in data.draw(st.lists(st.integers(2001, 2500), max_size=2, unique=True)):
+        whole = OrderedKeys(merged.keys(0, len(merged)))
+        assert len(merged) == len(whole)
+        for low in range(0, len(whole) + 1, 37):
+            for high in (low, (low + len(whole) + 1) // 2, len(whole)):
+                assert merged.fingerprint(low, high) == whole.fingerprint(low, high)
+                assert merged.keys(low, high) == whole.keys(low, high)
+        for position in range(1, len(whole), 29):
+            assert merged.bound_at(position) == whole.bound_at(position)
+        assert [merged.find(key_of(number)) for number in range(0, 2600, 13)] == [
+            whole.find(key_of(number)) for number in range(0, 2600, 13)
+        ]
+        (extra if change % 2 else main).add(key_of(change))

@@ -91,8 +91,8 @@ def respond(keys: Keys, message: bytes, *, frame_limit: int = 0) -> bytes:
 class Initiator:
     """The asking side. Send `begin()`, then what each answer makes of `proceed`, until that is None.
 
-    Of `have` and `wanted` at most about twice `most` are kept, the lowest: everything below `ceiling` is then settled,
-    what lies above waits for another conversation.
+    Of `have` and `wanted` at most about twice `most` are kept, the lowest: `have` is whole below `ceiling`, and what is
+    left out of `wanted` lies above what is in it; the rest waits for another conversation.
     """
 
     def __init__(self, keys: Keys, *, frame_limit: int = 0, split: Split | None = None, most: int = 1 << 30) -> None:
@@ -100,7 +100,7 @@ class Initiator:
             raise BadRequest(f"a frame holds at least {FRAME_MIN_BYTES} bytes")
         self._keys = keys
         self._split = split or Split()
-        self._limit = frame_limit
+        self.frame_limit = frame_limit
         self._most = most
         self._have: set[bytes] = set()
         self._wanted: list[Wanted] = []
@@ -117,6 +117,11 @@ class Initiator:
         """What the other side holds and we do not, ascending."""
         return sorted(self._wanted, key=lambda item: item.lower)
 
+    @property
+    def found(self) -> int:
+        """How many differences were found so far."""
+        return len(self._have) + self._wanted_count
+
     def begin(self) -> bytes:
         """The first message: fingerprints of everything."""
         answer = _Answer(self._keys, self._split, 0)
@@ -126,7 +131,7 @@ class Initiator:
 
     def proceed(self, message: bytes) -> bytes | None:
         """The next message; None when nothing is open any more. Raises FrameMalformed."""
-        answer = _Answer(self._keys, self._split, self._limit)
+        answer = _Answer(self._keys, self._split, self.frame_limit)
         lower = b""
         for item in decode_message(message):
             if item.mode == ID_LIST:
