@@ -76,7 +76,7 @@ async def test_what_forgotten_events_meant_stays_in_the_views_also_after_restart
     assert titles(node) == expected
     await node.restart()
     assert titles(node) == expected
-    assert node.opened.incomplete == ()
+    assert node.log.incomplete_views == frozenset()
     await node.log.rebuild()
     assert titles(node) == expected
     assert (await node.log.append(document(10))).event.prev == young.hash
@@ -160,7 +160,7 @@ async def test_when_the_snapshot_is_lost_the_log_says_which_views_are_incomplete
     for file in snapshots._files():
         file.write_bytes(b"torn")
     await node.restart()
-    assert node.opened.incomplete == ("documents",)
+    assert node.log.incomplete_views == {"documents"}
     assert node.log.members.community_name == "Our street"
 
 

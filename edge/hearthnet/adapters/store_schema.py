@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from hearthnet.ports import Migration
 
+TABLES: Final = "SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0 ORDER BY name"
 _CORRUPT: Final = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _IO: Final = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
 _NO_ROOM_BYTES: Final = 1_048_576  # an I/O error with less than this free is a full disk
@@ -48,14 +49,19 @@ def check_integrity(connection: sqlite3.Connection, path: Path) -> None:
         (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     except sqlite3.Error as error:
         raise translate(error, path) from error
+    judge(str(finding), path)
+
+
+def judge(finding: str, path: Path) -> None:
+    """What `quick_check` found; raises StoreCorrupt unless all is well."""
     if finding != "ok":
-        raise _corrupt(path, str(finding))
+        raise _corrupt(path, finding)
 
 
 def needs_check(path: Path) -> bool:
     """Whether to walk every page before use: always, but for a large file that was closed properly.
 
-    Large files are walked with each backup instead; what is found then is remembered in `suspect_file`.
+    Large files are walked while the node runs, and with each backup; what is found is remembered in `suspect_file`.
     """
     if not path.exists():
         return False

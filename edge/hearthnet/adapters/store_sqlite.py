@@ -18,11 +18,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hearthnet.adapters.disk import sync
-from hearthnet.adapters.store_schema import check_integrity, connect, migrate, needs_check, suspect_file, translate
-from hearthnet.base.errors import Unavailable
+from hearthnet.adapters.store_schema import (
+    TABLES,
+    check_integrity,
+    connect,
+    judge,
+    migrate,
+    needs_check,
+    suspect_file,
+    translate,
+)
+from hearthnet.base.errors import StoreCorrupt, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from hearthnet.ports import Migration, Probe, Row, SqlValue, Transaction
 
@@ -35,9 +44,10 @@ READERS = 2
 class SqliteStore:
     """One database file; see `hearthnet.ports.Store`. Made by `open`, ended by `close`."""
 
-    def __init__(self, path: Path, writer: sqlite3.Connection, readers: int) -> None:
+    def __init__(self, path: Path, writer: sqlite3.Connection, readers: int, *, walked: bool = True) -> None:
         self._path = path
         self._writer = writer
+        self._walked = walked  # every page was checked at open, or there were none
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closed = False
         self._local = threading.local()
@@ -58,7 +68,7 @@ class SqliteStore:
     ) -> SqliteStore:
         """Open or create, check, migrate, probe; blocking. Raises StoreCorrupt, DiskFull, StartupError."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        thorough = needs_check(path)
+        new, thorough = not path.exists(), needs_check(path)
         writer = connect(path, durable=durable)
         try:
             if thorough:
@@ -70,7 +80,7 @@ class SqliteStore:
         except BaseException:
             writer.close()
             raise
-        return cls(path, writer, readers)
+        return cls(path, writer, readers, walked=thorough or new)
 
     async def query(self, sql: str, params: Sequence[SqlValue] = ()) -> list[Row]:
         """Rows of one read statement; a cancelled query is interrupted."""
@@ -94,6 +104,23 @@ class SqliteStore:
         """Run `work` in the writer thread; `done` is called in this loop after the commit."""
         self._refuse_closed()
         self._jobs.put(_Job(work, done, asyncio.get_running_loop()))
+
+    async def walk(self, pause: Callable[[], Awaitable[None]]) -> int:
+        """Check what opening left unchecked, beside readers and writer; cancelling interrupts it."""
+        self._refuse_closed()
+        if self._walked:
+            return 0
+        try:
+            tables = await self.query(TABLES)
+            for (table,) in tables:
+                await pause()
+                ((finding, *_), *_) = await self.query(f'PRAGMA quick_check("{table}")')
+                judge(finding, self._path)
+        except StoreCorrupt:
+            suspect_file(self._path).touch()
+            raise
+        self._walked = True
+        return len(tables)
 
     async def backup(self, target: str) -> None:
         """Consistent copy; the target appears whole or not at all."""

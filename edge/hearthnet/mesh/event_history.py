@@ -13,7 +13,7 @@ from hearthnet.mesh.event_rows import KEPT_TYPES, cid_text, hash_bytes
 from hearthnet.wire.event import Sealed, open_event
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Collection, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 
     from hearthnet.base.types import CID, NodeID
     from hearthnet.ports import Row, SqlValue, Store
@@ -198,6 +198,20 @@ class EventHistory:
             await asyncio.to_thread(check.follow, rows)
             checked += len(rows)
             after = rows[-1][:3]
+
+    async def check_bytes(self, pause: Callable[[], Awaitable[None]]) -> int:
+        """Compare every stored event with its hash, a `pause` before each page; returns how many are `damaged`."""
+        after = 0
+        while True:
+            await pause()
+            rows = await self._store.query(
+                "SELECT hash, wire, seq FROM events WHERE seq > ? AND wire != x'' ORDER BY seq LIMIT ?",
+                (after, _PAGE_EVENTS),
+            )
+            if not rows:
+                return len(self.damaged)
+            await asyncio.to_thread(self._open, rows)
+            after = rows[-1][2]
 
     def _open(self, rows: Sequence[Row]) -> list[Sealed]:
         found = []

@@ -62,7 +62,6 @@ class OpenedLog(Struct, frozen=True):
     lamport: int
     replayed: int  # events that no snapshot covered
     damaged: int  # of those, left out because their bytes changed on the disk
-    incomplete: tuple[str, ...] = ()  # views that miss forgotten events, because the snapshot with them is lost
 
 
 class EventLog:
@@ -109,8 +108,7 @@ class EventLog:
         self.lamport = local.lamport
         replayed = await self._views.replay()
         self._frozen_members = self.members.copy()
-        incomplete = tuple(sorted(self._views.incomplete))
-        return OpenedLog(await self.history.size(), local.lamport, replayed, len(self.history.damaged), incomplete)
+        return OpenedLog(await self.history.size(), local.lamport, replayed, len(self.history.damaged))
 
     async def close(self) -> None:
         """Finish what was begun and leave a snapshot when one is due."""
@@ -118,6 +116,11 @@ class EventLog:
         if self.lamport - self._views.snapshot_lamport >= SNAPSHOT_LAG_LAMPORT:
             await self.snapshot()
         await asyncio.to_thread(self._verifier.close)
+
+    @property
+    def incomplete_views(self) -> frozenset[str]:
+        """Names of views that miss events which were forgotten, because the snapshot that knew them is lost."""
+        return frozenset(self._views.incomplete)
 
     def subscribe(self, listener: Callable[[Sealed], None]) -> None:
         """Call `listener` for each event stored from now on, after the views."""

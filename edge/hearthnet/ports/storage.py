@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from msgspec import Struct
@@ -76,6 +76,12 @@ class Store(Protocol):
         """Like `transact`, but `done` is called in the running loop with the result, or with None and the error.
 
         Work is run, and its outcome told, in the order in which it was handed over.
+        """
+
+    async def walk(self, pause: Callable[[], Awaitable[None]]) -> int:
+        """Check the pages that opening left unchecked, a table at a time; returns how many tables that were.
+
+        Awaits `pause` before each. Raises StoreCorrupt; the next opening then sets the file aside.
         """
 
     async def backup(self, target: str) -> None:

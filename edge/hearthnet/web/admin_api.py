@@ -92,7 +92,7 @@ async def show_status(request: web.Request) -> web.Response:
             capabilities=len(door.bus.descriptors()),
             calls=len(door.traces),
             faults=count_faults(door.traces),
-            notices=door.facts.notices,
+            notices=tuple(door.facts.notices),
             models=engines.models(),
             engines=engines.status(),
         )
