@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import Struct
 
-from hearthnet.base.constants import REQUEST_MAX_BYTES, RPC_DEFAULT_TIMEOUT_S
+from hearthnet.base.constants import PUBSUB_WAIT_S, REQUEST_MAX_BYTES, RPC_DEFAULT_TIMEOUT_S
 from hearthnet.base.errors import (
     BadRequest,
     CallTimeout,
@@ -27,6 +27,7 @@ from hearthnet.base.log import sanitise
 from hearthnet.base.types import CommunityID, NodeID, TraceID, TrustLevel
 from hearthnet.mesh.capability import Caller
 from hearthnet.mesh.limits import Plan, Rate, RateLimits
+from hearthnet.mesh.pubsub import SUBSCRIBE_PATH, PubSub
 from hearthnet.mesh.replies import encode_error, encode_frame, encode_reply
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class MeshServer:
 
     def __init__(
         self, bus: CapabilityBus, community: Community, clock: Clock, write_manifest: Manifest | None = None,
-        *, on_drop: Callable[[str], None] | None = None,
+        *, on_drop: Callable[[str], None] | None = None, pubsub: PubSub | None = None,
     ) -> None:  # fmt: skip
         self.write_manifest = write_manifest  # set once the pages that it describes are built
         self._bus = bus
@@ -80,6 +81,9 @@ class MeshServer:
         self._clock = clock
         self._routes: dict[str, _Route] = {}
         self._limits = RateLimits(_EXCHANGES, on_drop=on_drop)
+        self.pubsub = pubsub
+        if pubsub is not None:
+            self.serve(SUBSCRIBE_PATH, pubsub.answer, timeout_s=2 * PUBSUB_WAIT_S)
 
     def serve(
         self, path: str, answer: Exchange, trust: TrustLevel = TrustLevel.MEMBER,
@@ -119,8 +123,7 @@ class MeshServer:
 
     async def exchange(self, sender: Sender, path: str, content: bytes) -> bytes:
         """One request to an endpoint of the node."""
-        caller = self.caller_of(sender)
-        self._limits.admit(caller.subject, path if path in self._routes else "", self._clock.monotonic())
+        caller = self.admit(sender, path)
         route = self._routes.get(path)
         if route is None:
             raise NotFound(f"nothing is served at {sanitise(path, 100)}")
@@ -136,6 +139,12 @@ class MeshServer:
         if len(answer) > REQUEST_MAX_BYTES:
             raise InternalError(f"{path} wanted to answer {len(answer)} bytes")
         return answer
+
+    def admit(self, sender: Sender, path: str) -> Caller:
+        """Count a request to an endpoint; raises Revoked, RateLimited, Dropped."""
+        caller = self.caller_of(sender)
+        self._limits.admit(caller.subject, path if path in self._routes else "", self._clock.monotonic())
+        return caller
 
     def manifest(self, challenge: str, reached_at: Address | None) -> bytes:
         """The manifest of now."""

@@ -28,9 +28,10 @@ from hearthnet.base.types import TraceID, TrustLevel
 from hearthnet.mesh.community_roll import describe_community
 from hearthnet.mesh.limits import Plan, Rate, RateLimits
 from hearthnet.mesh.peer_server import Community, MeshServer
+from hearthnet.mesh.pubsub import SUBSCRIBE_PATH
 from hearthnet.mesh.replies import encode_error
 from hearthnet.ports import Address
-from hearthnet.web import node_sessions, observe
+from hearthnet.web import events_api, node_sessions, observe
 from hearthnet.web.door import DOOR, Door
 from hearthnet.web.node_door import NODE_DOOR, PROOF, NodeDoor
 from hearthnet.web.node_manifest import write_manifest
@@ -84,6 +85,7 @@ def build_node_app(
     app.router.add_get("/ready", observe.ready)
     app.router.add_post(HELLO_PATH, node_sessions.greet)
     app.router.add_post(OPEN_PATH, node_sessions.open_session)
+    app.router.add_get(SUBSCRIBE_PATH, events_api.subscribe)
     app.router.add_post("/{path:.+}", handle_exchange)
     app.on_response_prepare.append(add_headers)
     return app

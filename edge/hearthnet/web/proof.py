@@ -49,12 +49,13 @@ def prove_call(request: web.Request, content: bytes) -> Proof:
     return prove_signed(request, call)
 
 
-def prove_exchange(request: web.Request, content: bytes) -> Proof:
-    """The sender of a POST to an endpoint of the node; raises like `prove_call`."""
+def prove_exchange(request: web.Request, content: bytes, path: str = "") -> Proof:
+    """The sender of a request to an endpoint of the node; `path` = with its query. Raises like `prove_call`."""
+    path = path or request.path
     if SESSION_HEADER in request.headers:
         head = _sealed_head(request)
-        return _prove_sealed(request, head, ("post", request.path, head.request_id), content)
-    call = open_exchange(request.headers.items(), request.path, content)
+        return _prove_sealed(request, head, ("post", path, head.request_id), content)
+    call = open_exchange(request.headers.items(), path, content)
     verify_exchange(call, receiver=request.app[NODE_DOOR].key.node_id)
     return prove_signed(request, call)
 
