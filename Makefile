@@ -4,7 +4,7 @@ PY ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do $
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help run setup test check fmt lint type arch e2e bench bench-mesh bench-retrieval docs docs-check demo fuzz soak lock clean
+.PHONY: help run setup test check fmt lint type arch e2e bench bench-mesh bench-retrieval docs docs-check demo coverage fuzz soak lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-16s %s\n",$$1,$$2}'
@@ -41,6 +41,10 @@ e2e: $(VENV)/.dev ## pages in headless Chromium: axe, keyboard, screenshots
 
 test-slow: $(VENV)/.dev ## long fault proofs: 200 kills of store, log and ingest
 	@$(BIN)/python -m pytest -q -m slow --timeout 900
+
+coverage: $(VENV)/.dev ## branch coverage of wire/ by its own tests; 100 % is the rule
+	@PYTHONPATH=edge $(BIN)/python -m coverage run --branch --source=edge/hearthnet/wire -m pytest -q -n 0 tests/wire tests/vectors
+	@$(BIN)/python -m coverage report -m --skip-covered --fail-under=100
 
 fuzz: $(VENV)/.dev ## coverage-guided fuzzing of every decoder for 60 s (atheris)
 	@$(BIN)/python tests/fuzz/fuzz_decoders.py -max_total_time=60
