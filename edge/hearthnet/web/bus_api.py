@@ -32,6 +32,7 @@ from hearthnet.mesh.pubsub import SUBSCRIBE_PATH
 from hearthnet.mesh.replies import encode_error
 from hearthnet.ports import Address
 from hearthnet.web import events_api, node_sessions, observe
+from hearthnet.web.connections import CONNECTIONS
 from hearthnet.web.door import DOOR, Door
 from hearthnet.web.node_door import NODE_DOOR, PROOF, NodeDoor
 from hearthnet.web.node_manifest import write_manifest
@@ -62,7 +63,7 @@ def build_node_app(
 ) -> web.Application:
     """The application for other nodes; endpoints of the node's own are added with `MeshServer.serve`."""
     app = web.Application(middlewares=[_answer_errors])
-    app[DOOR] = door
+    app[DOOR], app[CONNECTIONS] = door, []
     clock = door.services.clock
     guard = ReplayGuard(secrets.token_bytes(32), clock.now())
     addresses = RateLimits(Plan(_ADDRESS_RATE, _ADDRESS_RATE), on_drop=lambda _: metrics.count_limited("any", "hard"))
@@ -154,6 +155,16 @@ class _Events:
 @web.middleware
 async def _answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """The supervisor of this port: every fault becomes the contract's error object."""
+    for connections in request.app[CONNECTIONS]:
+        connections.begin(request.protocol)
+    try:
+        return await _answer(request, handler)
+    finally:
+        for connections in request.app[CONNECTIONS]:
+            connections.end(request.protocol)
+
+
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     node = request.app[NODE_DOOR]
     try:
         node.addresses.admit(request.remote or "", "", request.app[DOOR].services.clock.monotonic())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from hearthnet.base.errors import PortTaken, StartupError
+from hearthnet.web.connections import CONNECTIONS, Bounds, Connections
 
 if TYPE_CHECKING:
     import ssl
@@ -19,7 +20,9 @@ _CLOSE_WITHIN_S = 2.0
 class Listener:
     """One application on its addresses; `close` ends open requests within two seconds."""
 
-    def __init__(self, app: web.Application) -> None:
+    def __init__(self, app: web.Application, bounds: Bounds = Bounds()) -> None:  # noqa: B008  frozen
+        self.bounds = bounds
+        self._connections: list[Connections] = []
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_CLOSE_WITHIN_S, handler_cancellation=True)
         self._socket_file: Path | None = None
 
@@ -28,10 +31,15 @@ class Listener:
         await self._runner.setup()
 
     async def listen(self, host: str, port: int, key: str, tls: ssl.SSLContext | None = None) -> int:
-        """Listen on TCP; returns the real port. `key` names the setting for the advice in PortTaken."""
-        site = web.TCPSite(self._runner, host, port, ssl_context=tls, reuse_address=True)
+        """Listen on TCP; returns the real port. `key` names the setting for the advice in PortTaken.
+
+        With TLS, connections are bounded in number and time (see `connections`).
+        """
         variable = f"HEARTHNET_{key.replace('.', '_').upper()}"
         try:
+            if tls is not None:
+                return await self._listen_tls(host, port, tls)
+            site = web.TCPSite(self._runner, host, port, reuse_address=True)
             await site.start()
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
@@ -42,6 +50,16 @@ class Listener:
         server = site._server  # noqa: SLF001  aiohttp tells the chosen port nowhere else
         sockets = getattr(server, "sockets", None) or ()
         return int(sockets[0].getsockname()[1]) if sockets else port
+
+    async def _listen_tls(self, host: str, port: int, tls: ssl.SSLContext) -> int:
+        server = self._runner.server
+        if server is None:
+            raise StartupError("listening before the application was opened")
+        connections = Connections(server, tls, self.bounds)
+        self._connections.append(connections)
+        if (known := self._runner.app.get(CONNECTIONS)) is not None:
+            known.append(connections)
+        return await connections.open(host, port)
 
     async def listen_unix(self, path: Path) -> None:
         """Listen on a socket that only this user may open; a stale one is replaced."""
@@ -58,6 +76,8 @@ class Listener:
 
     async def close(self) -> None:
         """Stop listening and end what runs; idempotent."""
+        for connections in self._connections:
+            await connections.close()
         await self._runner.cleanup()
         if self._socket_file is not None:
             self._socket_file.unlink(missing_ok=True)
