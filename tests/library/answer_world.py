@@ -98,7 +98,13 @@ class AnswerWorld:
     """One node that answers; every question comes from another person unless one is named."""
 
     def __init__(
-        self, home: Path, engines: Any, config: Config | None = None, store: Any = None, clock: Any = None
+        self,
+        home: Path,
+        engines: Any,
+        config: Config | None = None,
+        store: Any = None,
+        clock: Any = None,
+        reader: Any = None,
     ) -> None:
         self.clock = clock or SystemClock()
         self.config = config or Config()
@@ -111,7 +117,7 @@ class AnswerWorld:
         self.services = Services(
             config=self.config, paths=paths, clock=self.clock, store=self.store, blobs=self.blobs, engines=engines,
             bus=self.bus, spawn=self.supervisor.spawn, phrase=lambda language, key: texts[language](key),
-            reader=FakeReader(), vectors=NumpyVectors,
+            reader=reader or FakeReader(), vectors=NumpyVectors,
         )  # fmt: skip
         self.library = Library(self.services)
         self.models = LanguageModels(self.services)

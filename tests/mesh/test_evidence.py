@@ -9,7 +9,6 @@ from hearthnet.mesh.evidence import (
     FORBIDS_MAX,
     SENTENCES_MAX,
     choose_statements,
-    join_documents,
     rank_statements,
     statements_of,
 )
@@ -74,28 +73,6 @@ def test_a_card_without_grave_sections_is_not_grave():
 
 def test_no_passage_makes_no_choice():
     assert choose_statements([]).fixed == ()
-
-
-def test_documents_are_not_heard_where_the_handbook_warns():
-    passages = [make_passage(CO_CARD), make_passage("A generator may run in the cellar.", card="", corpus="notes")]
-    ranked = rank("may the generator run in the cellar", *passages)
-    cards = choose_statements([item for item in ranked if item.source == 0])
-
-    joined = join_documents(cards, [item for item in ranked if item.source == 1])
-
-    assert cards.warns
-    assert all(item.source == 0 for item in (*joined.fixed, *joined.open))
-
-
-def test_documents_are_heard_where_nothing_is_forbidden():
-    passages = [make_passage(PLAIN_CARD), make_passage("Our radio stands in the shed.", card="", corpus="notes")]
-    ranked = rank("where is our radio", *passages)
-
-    joined = join_documents(
-        choose_statements([i for i in ranked if i.source == 0]), [i for i in ranked if i.source == 1]
-    )
-
-    assert "Our radio stands in the shed." in [item.text for item in joined.open[: joined.room]]
 
 
 headings = st.sampled_from(["Help first", "Do now", "Do not", "Why", "Get help when"])

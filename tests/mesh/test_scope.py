@@ -9,7 +9,7 @@ from hearthnet.adapters.engines.fake import FakeEngines
 from hearthnet.base.errors import Unavailable
 from hearthnet.mesh.library_seed import SeedVectors, write_seeds
 from hearthnet.mesh.likeness import Likeness, likeness_model, read_likeness
-from hearthnet.mesh.scope import Middles, Scope, ScopeModel, Signs, document_probability, weigh
+from hearthnet.mesh.scope import Middles, Scope, ScopeModel, Signs, weigh
 
 LIMITS = """
 [[kind]]
@@ -115,12 +115,6 @@ def test_no_sign_leaves_the_range_of_probabilities():
     )
 
 
-def test_somebodys_document_has_to_be_near_in_meaning():
-    assert document_probability(0.9, {"a": 0.9}) == 0.9
-    assert document_probability(0.9, {"a": 0.7}) < 0.5
-    assert document_probability(0.9, {}) == 0.9
-
-
 async def test_texts_are_embedded_once():
     engines = FakeEngines()
     near = likeness(engines)
@@ -132,6 +126,17 @@ async def test_texts_are_embedded_once():
     assert sorted(embedded) == ["boil water", "drink water", "hot water", "water"]
     assert all(item.model == "query" for item in engines.history)
     assert again["boil water"] == first["boil water"]
+
+
+async def test_a_line_of_a_document_is_embedded_as_a_passage(folder):
+    engines = FakeEngines()
+    near = likeness(engines)
+
+    await near.near("water", ["water main"])
+    await near.passages_near("water", ["water main"])
+
+    made = [(text, item.model) for item in engines.history if item.kind == "embed" for text in item.request]
+    assert made == [("water", "query"), ("water main", "query"), ("water main", "passage")]
 
 
 async def test_vectors_that_ship_are_not_made_again(tmp_path):

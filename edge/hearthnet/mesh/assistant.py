@@ -11,32 +11,45 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 from msgspec import Struct
 
 from hearthnet.base.errors import EngineDied, NotFound, Unavailable
 from hearthnet.base.types import Tier
 from hearthnet.mesh.answers import Progress, Token
 from hearthnet.mesh.cards import shipped_library
-from hearthnet.mesh.evidence import Choice, Statement, choose_statements, join_documents, rank_statements, statements_of
+from hearthnet.mesh.evidence import (
+    Choice,
+    Statement,
+    choose_statements,
+    count_speakers,
+    rank_statements,
+    statements_of,
+)
 from hearthnet.mesh.grounding import Question, Retrieval, read_question, source_of
 from hearthnet.mesh.likeness import Likeness, read_likeness
+from hearthnet.mesh.own_documents import Finding, OwnDocuments, choose_lines, join_lines, plain_scores
 from hearthnet.mesh.recital import Chooser, Recital
-from hearthnet.mesh.scope import HELD_FROM, Scope, Verdict, document_probability
+from hearthnet.mesh.scope import HELD_FROM, Scope, Verdict
 from hearthnet.mesh.wording import Wording
 from hearthnet.wire.quote import find_quote
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
+    from typing import TypeAlias
 
     from hearthnet.mesh.answers import ChatInput, ChatParams, Frame
     from hearthnet.mesh.capability import Call
-    from hearthnet.mesh.grounding import Found
     from hearthnet.mesh.passages import Passage
     from hearthnet.mesh.services import Services
     from hearthnet.ports import ModelInfo
 
-CARDS_READ: Final = 3  # cards that an answer quotes from, and that a refusal shows
-DOCUMENTS_READ: Final = 2
+    Cards: TypeAlias = tuple[Passage, ...]
+
+CARDS_READ: Final = 3  # cards that are looked at, and that a refusal shows
+DOCUMENTS_READ: Final = 3
+NEAREST_FROM: Final = 0.1  # probability below which not even the nearest cards are worth showing
+NOTHING: Final = Choice((), (), 0)
 LANGUAGES: Final = ("de", "en")
 
 
@@ -59,6 +72,7 @@ class Assistant:
         folder = Path(chosen) if chosen else shipped_library()
         self._likeness = Likeness(services.engines, services.config.embedding.model, read_likeness(folder))
         self._scope = Scope(folder, services.config.embedding.model, self._likeness)
+        self._documents = OwnDocuments(folder, services.config.embedding.model, self._likeness)
         self._retrieval = Retrieval(services.bus, services.clock)
 
     async def answer(
@@ -89,46 +103,57 @@ class Assistant:
         found = await self._retrieval.find(call, question)
         language = found.language if found.language in LANGUAGES else params.language
         language = language or self._services.config.node.language
-        verdict, passages = await self._weigh(call, question, found, language)
-        statements = statements_of(passages)
-        ranked = rank_statements(question.search, passages, statements, await self._near(question, statements))
-        cards = [item for item in ranked if passages[item.source].metadata.card_id]
-        documents = [item for item in ranked if not passages[item.source].metadata.card_id]
-        choice = join_documents(choose_statements(cards), documents) if cards else choose_statements(documents)
-        return _Ground(question, language, passages, choice, verdict)
-
-    async def _weigh(
-        self, call: Call, question: Question, found: Found, language: str
-    ) -> tuple[Verdict, tuple[Passage, ...]]:
-        """Whether the handbook, other documents, both or none hold an answer, and the passages to answer from."""
-        cards, documents = found.handbook[:CARDS_READ], found.documents[:DOCUMENTS_READ]
-        sentences = [item.text for item in statements_of(cards)]
+        cards = found.handbook[:CARDS_READ]
         twins = await self._retrieval.read_twins(call, cards)
-        handbook = await self._scope.judge(question.text, language, found.handbook_confidence, sentences, twins)
-        other = 0.0
-        if documents:
-            other = document_probability(
-                found.documents_confidence, await self._near(question, statements_of(documents))
-            )
-        if other < HELD_FROM:
-            return handbook, cards
-        if not handbook.held:
-            return Verdict(other), documents
-        return Verdict(max(other, handbook.probability)), cards + documents
+        texts = [item.text for item in statements_of(cards)]
+        verdict = await self._scope.judge(
+            question.text, language, found.handbook_confidence, texts, [text for twin in twins for text in twin]
+        )
+        documents = found.documents[:DOCUMENTS_READ]
+        finding = await self._documents.judge(question.search, found.documents_confidence, documents)
+        if not verdict.held and finding.probability >= HELD_FROM:
+            return _Ground(question, language, documents, choose_lines(finding), Verdict(finding.probability))
+        if not verdict.held or not finding.statements:
+            return await self._from_cards(question, language, cards, twins, verdict)
+        return await self._from_both(question, language, (cards, documents), twins, verdict, finding)
 
-    async def _near(self, question: Question, statements: Sequence[Statement]) -> dict[str, float]:
-        """Cosines to the question; a follow-up is held against its own words and against both questions."""
-        texts = list(dict.fromkeys(item.text for item in statements))
-        if not texts:
-            return {}
+    async def _from_cards(
+        self, question: Question, language: str, cards: Cards, twins: Sequence[Sequence[str]], verdict: Verdict
+    ) -> _Ground:
+        if not verdict.held:
+            return _Ground(question, language, cards if verdict.probability >= NEAREST_FROM else (), NOTHING, verdict)
+        near = await self._near(question, cards, twins)
+        ranked = rank_statements(question.search, cards, statements_of(cards), near)
+        return _Ground(question, language, cards, choose_statements(ranked, count_speakers(cards)), verdict)
+
+    async def _from_both(
+        self, question: Question, language: str, passages: tuple[Cards, Cards], twins: Sequence[Sequence[str]],
+        verdict: Verdict, finding: Finding,
+    ) -> _Ground:  # fmt: skip
+        """The handbook's own answer, and the lines of documents behind or instead of it."""
+        cards, documents = passages
+        handbook = await self._from_cards(question, language, cards, twins, verdict)
+        first = len(handbook.passages)
+        lines = tuple(msgspec.structs.replace(line, source=line.source + first) for line in finding.statements)
+        plain = plain_scores(question.search, handbook.passages, statements_of(handbook.passages))
+        choice = join_lines(handbook.choice, plain, Finding(finding.probability, lines))
+        probability = max(finding.probability, verdict.probability)
+        return _Ground(question, language, (*handbook.passages, *documents), choice, Verdict(probability))
+
+    async def _near(
+        self, question: Question, passages: Sequence[Passage], twins: Sequence[Sequence[str]]
+    ) -> dict[str, float]:
+        """Cosines to the question, of a sentence and its twin; a follow-up is held against both questions."""
+        pairs: dict[str, str] = {}
+        for passage, twin in zip(passages, twins, strict=False):
+            own = [item.text for item in statements_of([passage])]
+            pairs |= zip(own, twin if len(twin) == len(own) else own, strict=True)
+        asked = dict.fromkeys((question.text, question.search))
         try:
-            near = await self._likeness.near(question.text, texts)
-            if question.search != question.text:
-                whole = await self._likeness.near(question.search, texts)
-                near = {text: (near[text] + whole[text]) / 2 for text in texts}
+            found = [await self._likeness.near(text, [*pairs.keys(), *pairs.values()]) for text in asked if pairs]
         except Unavailable:
             return {}
-        return near
+        return {own: sum(near[own] + near[twin] for near in found) / (2 * len(found)) for own, twin in pairs.items()}
 
     # ---- what it says -----------------------------------------------------------------------------------------
 

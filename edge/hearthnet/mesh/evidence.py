@@ -10,6 +10,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Final, Protocol
 
+import msgspec
 from msgspec import Struct
 
 from hearthnet.mesh.cards import SECTION_KINDS
@@ -21,13 +22,23 @@ if TYPE_CHECKING:
     from hearthnet.mesh.passages import Passage
 
 SENTENCES_MAX: Final = 5
-SENTENCES_MIN: Final = 3  # fewer are filled up from the best passage, unless the answer is a warning
-FORBIDS_MAX: Final = 3  # prohibitions near to the question
-FORBIDS_LEAST: Final = 2  # of a card that calls for help, near or not
+FORBIDS_MAX: Final = 3
+WARNED_PLACE: Final = 2.0  # behind a prohibition the place of an act counts more: the one set first is the safe way
 WORDS_WEIGHT: Final = 0.1  # of the share of the question's words that a sentence holds, against cosines
-PASSAGE_WEIGHT: Final = 2.0  # of a passage's distance to the best one
+COMPANION_WEIGHT: Final = 0.5  # of the distance between the second card and the first
+COMPANION_NEAR: Final = 0.012  # a second card that fits nearly as well may speak too
+COMPANION_SAID: Final = 2  # sentences of it
 NEAR_ENOUGH: Final = 0.045  # so far below the best sentence one still belongs to the answer
+HELP_NEAR: Final = 0.03  # the same for the act that a card sets beside its call for help
+FOREIGN_LEAD: Final = 0.01  # a prohibition of a further card has to be nearer by as much
+SECOND_FORBID: Final = 0.02  # behind the nearest prohibition a further one is said only if it is as near
+FORBIDDEN_FROM: Final = 0.84  # cosine to a prohibition from which a question is about something forbidden
 ALIKE: Final = 0.7  # sentences that share so many words say the same
+
+# Cards set the most important act first: their order is a better judge of use than a cosine (docs/benchmarks.md).
+HELP_PRIOR: Final = 0.02
+REMARK_PRIOR: Final = -0.02  # reasons and signs answer few questions alone
+PLACE_PRIOR: Final = {"do": -0.006, "help": -0.006, "never": -0.003}  # a line further down
 
 _HEADING: Final = re.compile(r"^## (.+)$", re.MULTILINE)
 
@@ -53,6 +64,8 @@ class Statement(Struct, frozen=True):
     text: str
     section: str  # of a card: help, do, never, why, when; of a document: empty
     score: float = 0.0
+    line: int = 0  # of its section, from 0
+    near: float = 0.0  # cosine to the question as a passage; 0 = not known
 
 
 class Choice(Struct, frozen=True):
@@ -72,19 +85,25 @@ class Choice(Struct, frozen=True):
 def statements_of(passages: Sequence[Passage]) -> list[Statement]:
     """Every sentence of the passages."""
     return [
-        item
+        msgspec.structs.replace(item, near=span.score)
         for source, passage in enumerate(passages)
-        for item in cut_statements(passage.text, passage.sentences, source, is_card=bool(passage.metadata.card_id))
+        for item, span in zip(
+            cut_statements(passage.text, passage.sentences, source, is_card=bool(passage.metadata.card_id)),
+            passage.sentences,
+            strict=True,
+        )
     ]
 
 
 def cut_statements(text: str, spans: Iterable[Spanned], source: int = 0, *, is_card: bool) -> list[Statement]:
-    """The sentences at these spans, each with the section of the card that it stands in."""
-    headings = [(mark.start(), SECTION_KINDS.get(mark[1].strip(), "")) for mark in _HEADING.finditer(text)]
+    """The sentences at these spans, each with the section and line of the card that it stands in."""
+    headings = [(mark.end(), SECTION_KINDS.get(mark[1].strip(), "")) for mark in _HEADING.finditer(text)]
     found = []
     for span in spans:
-        above = [kind for place, kind in headings if place < span.start] if is_card else []
-        found.append(Statement(source, span.start, span.end, text[span.start : span.end], above[-1] if above else ""))
+        above = [(place, kind) for place, kind in headings if place <= span.start] if is_card else []
+        place, kind = above[-1] if above else (span.start, "")
+        line = len([row for row in text[place : span.start].split("\n")[:-1] if row.strip()])
+        found.append(Statement(source, span.start, span.end, text[span.start : span.end], kind, line=line))
     return found
 
 
@@ -92,62 +111,94 @@ def rank_statements(
     question: str, passages: Sequence[Passage], statements: Sequence[Statement], near: Mapping[str, float]
 ) -> list[Statement]:
     """Statements best first; `near` is each text's cosine to the question, empty when nothing can be embedded."""
+    shares = shares_of(question, passages, statements)
+    best = max((passage.score for passage in passages), default=0.0)
+    ranked = []
+    for item, share in zip(statements, shares, strict=True):
+        meaning = near.get(item.text, 0.0)
+        meaning = (2 * meaning + item.near) / 3 if item.near and meaning else meaning
+        distance = passages[item.source].score - best
+        score = meaning + WORDS_WEIGHT * share + COMPANION_WEIGHT * distance + (_prior(item) if near else 0.0)
+        ranked.append(msgspec.structs.replace(item, score=score))
+    return sorted(ranked, key=lambda item: (-item.score, item.source, item.start))
+
+
+def shares_of(question: str, passages: Sequence[Passage], statements: Sequence[Statement]) -> list[float]:
+    """Which part of the question's telling words each statement holds; rare words weigh more."""
     languages = [passage.metadata.language for passage in passages]
     words = [stems_of(item.text, languages[item.source]) for item in statements]
     asked = {language: stems_of(question, language) for language in set(languages)}
     weights = {language: _weights(stems, words) for language, stems in asked.items()}
-    best = max((passage.score for passage in passages), default=0.0)
-    distance_weight = PASSAGE_WEIGHT if near else WORDS_WEIGHT  # without cosines both are shares of words
-    ranked = []
-    for item, own in zip(statements, words, strict=True):
-        language = languages[item.source]
-        share = share_of(asked[language], own, weights[language])
-        distance = passages[item.source].score - best
-        score = near.get(item.text, 0.0) + WORDS_WEIGHT * share + distance_weight * distance
-        ranked.append(Statement(item.source, item.start, item.end, item.text, item.section, score))
-    return sorted(ranked, key=lambda item: (-item.score, item.source, item.start))
+    return [
+        share_of(asked[languages[item.source]], own, weights[languages[item.source]])
+        for item, own in zip(statements, words, strict=True)
+    ]
 
 
-def choose_statements(ranked: Sequence[Statement]) -> Choice:
-    """Call first, then what is forbidden, then what to do; the rest is open.
+def count_speakers(passages: Sequence[Passage]) -> int:
+    """How many of the cards an answer is built from: the first, and the next if it fits nearly as well.
 
-    Where a card calls for help, at least one of its prohibitions is said, however far from the question.
+    More do not belong together; of the others only a prohibition is heard that is nearer than all of theirs.
     """
-    if not ranked:
+    return 1 + sum(item.score >= passages[0].score - COMPANION_NEAR for item in passages[1:2])
+
+
+def choose_statements(ranked: Sequence[Statement], speakers: int = 2) -> Choice:
+    """The call for help of the first card and the act beside it, what is forbidden near to the question, then acts.
+
+    `speakers` as `count_speakers` gives it.
+    """
+    spoken = [item for item in ranked if item.source < speakers]
+    if not spoken:
         return Choice((), (), 0)
-    top = ranked[0].score
-    main = min((item.source for item in ranked if item.score >= top - NEAR_ENOUGH), default=0)
-    fixed = [item for item in _by_place(ranked) if item.section == "help" and item.source == main][:1]
-    own = [item for item in ranked if item.section == "never" and item.source == main]
-    near = [item for item in ranked if item.section == "never" and item.score >= top - NEAR_ENOUGH]
-    close = [item for item in own if item.score >= top - 2 * NEAR_ENOUGH]
-    own = (close or own)[:FORBIDS_LEAST] if fixed else close[:1]  # without a call for help it is a card for calm days
-    forbids: list[Statement] = []
-    for item in [*near, *own]:
-        room = FORBIDS_MAX if item in near else FORBIDS_LEAST
-        if not _said(item, forbids) and len(forbids) < room:
-            forbids.append(item)
-    fixed += sorted(forbids, key=lambda item: -item.score)
-    others = [item for item in ranked if item.section != "never"]
+    top = max(item.score for item in spoken)
+    main = min(item.source for item in spoken)
+    helps = [item for item in spoken if item.section == "help" and item.source == main]
+    first = min(helps, key=lambda item: item.start, default=None)
+    fixed = [first] if first else []
+    fixed += [item for item in helps if item is not first and item.score >= top - HELP_NEAR]
+    forbids = _forbids(ranked, spoken, top)
+    fixed += [item for item in forbids if not _said(item, fixed)]
     rest: list[Statement] = []
-    for item in others:
-        if item.score >= top - NEAR_ENOUGH and not _said(item, [*fixed, *rest]):
-            rest.append(item)
-    for item in others if not near else ():
-        if len(fixed) + len(rest) < SENTENCES_MIN and item.source == main and not _said(item, [*fixed, *rest]):
+    for item in sorted(spoken, key=lambda item: -item.score - WARNED_PLACE * _place(item)) if forbids else spoken:
+        aside = item.source != main and (item.section == "help" or _count(rest, item.source) >= COMPANION_SAID)
+        if item.section == "never" or aside or item is first or _said(item, [*fixed, *rest]):
+            continue
+        if item.score >= top - NEAR_ENOUGH or not rest:
             rest.append(item)
     fixed += rest[:1]
-    return Choice(tuple(fixed), tuple(rest[1:]), max(0, SENTENCES_MAX - len(fixed)), warns=bool(near))
+    room = max(0, SENTENCES_MAX - len(fixed))
+    if forbids and forbids[0].score >= max((item.score for item in rest), default=0.0):
+        room = 0  # what is asked is what is forbidden: one safe way is enough
+    return Choice(tuple(fixed), tuple(rest[1:]), room, warns=bool(forbids))
 
 
-def join_documents(choice: Choice, documents: Sequence[Statement]) -> Choice:
-    """What somebody's own documents say is open, behind the handbook; never where the handbook warns."""
-    if choice.warns or not documents:
-        return choice
-    top = max(documents[0].score, *(item.score for item in (*choice.fixed, *choice.open)), 0.0)
-    near = [item for item in documents if item.score >= top - NEAR_ENOUGH]
-    joined = sorted([*near, *choice.open], key=lambda item: -item.score)
-    return Choice(choice.fixed, tuple(joined), max(1, choice.room))
+def _forbids(ranked: Sequence[Statement], spoken: Sequence[Statement], top: float) -> list[Statement]:
+    """The prohibitions that the question comes near to, nearest first; of a card that does not speak at most one."""
+    own = [item for item in spoken if item.section == "never"]
+    near = [item for item in own if item.score >= top - NEAR_ENOUGH or item.near >= FORBIDDEN_FROM]
+    least = max((item.score + FOREIGN_LEAD for item in own), default=0.0)
+    foreign = [item for item in ranked if item.section == "never" and item not in spoken]
+    foreign = [item for item in foreign if item.score >= max(least, top - NEAR_ENOUGH)][:1]
+    best = max((item.score for item in (*near, *foreign)), default=0.0)
+    said: list[Statement] = []
+    for item in sorted((*near, *foreign), key=lambda item: (item.source, -item.score)):  # of two alike the first card's
+        if item.score >= best - SECOND_FORBID and len(said) < FORBIDS_MAX and not _said(item, said):
+            said.append(item)
+    return sorted(said, key=lambda item: -item.score)
+
+
+def _count(statements: Sequence[Statement], source: int) -> int:
+    return sum(item.source == source for item in statements)
+
+
+def _prior(item: Statement) -> float:
+    kind = HELP_PRIOR if item.section == "help" else REMARK_PRIOR if item.section in ("why", "when") else 0.0
+    return kind + _place(item)
+
+
+def _place(item: Statement) -> float:
+    return item.line * PLACE_PRIOR.get(item.section, 0.0)
 
 
 def stems_of(text: str, language: str) -> frozenset[str]:
@@ -181,10 +232,6 @@ def _overlap(wanted: str, own: str) -> float:
     if shorter >= 4 and (own.startswith(wanted) or wanted.startswith(own)):
         return 0.8
     return 0.7 if shorter >= 5 and (wanted in own or own in wanted) else 0.0
-
-
-def _by_place(statements: Sequence[Statement]) -> list[Statement]:
-    return sorted(statements, key=lambda item: (item.source, item.start))
 
 
 def _said(item: Statement, chosen: Sequence[Statement]) -> bool:

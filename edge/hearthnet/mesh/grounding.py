@@ -102,12 +102,16 @@ class Retrieval:
             authorities=found.authorities, date=found.date,
         )  # fmt: skip
 
-    async def read_twins(self, call: Call, passages: Sequence[Passage]) -> list[str]:
-        """The sentences of the same cards in the other language; of a card without twin there are none."""
-        wanted = [(item.metadata.card_id, TWIN.get(item.metadata.language, "")) for item in passages]
-        cards = await asyncio.gather(*(self.read_card(call, *pair) for pair in wanted if all(pair)))
-        texts = [card.text for card in cards if card and (card.card_id, card.language) in wanted]
-        return [text[span.start : span.end] for text in texts for span in split_sentences(text)]
+    async def read_twins(self, call: Call, passages: Sequence[Passage]) -> list[tuple[str, ...]]:
+        """The sentences of each of these cards in the other language; of a card without twin there are none."""
+        return list(await asyncio.gather(*(self._read_twin(call, passage) for passage in passages)))
+
+    async def _read_twin(self, call: Call, passage: Passage) -> tuple[str, ...]:
+        wanted = (passage.metadata.card_id, TWIN.get(passage.metadata.language, ""))
+        card = await self.read_card(call, *wanted) if all(wanted) else None
+        if card is None or (card.card_id, card.language) != wanted:
+            return ()
+        return tuple(card.text[span.start : span.end] for span in split_sentences(card.text))
 
     async def _corpora(self, call: Call) -> list[str]:
         try:

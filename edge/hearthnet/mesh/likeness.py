@@ -40,34 +40,40 @@ class Likeness:
         self._engines = engines
         self._model = likeness_model(model)
         self._shipped = shipped
-        self._vectors: OrderedDict[str, Vector] = OrderedDict()
+        self._vectors: OrderedDict[tuple[str, bool], Vector] = OrderedDict()
 
     async def near(self, question: str, texts: Sequence[str]) -> dict[str, float]:
         """The cosine of each text to the question; raises Unavailable when there is no embedder."""
         vectors = await self.vectors([question, *texts])
         return {text: sum(map(mul, vectors[question], vectors[text])) for text in texts}
 
-    async def vectors(self, texts: Sequence[str]) -> dict[str, Vector]:
+    async def passages_near(self, question: str, texts: Sequence[str]) -> dict[str, float]:
+        """The same with the texts embedded as passages: what answers it, not what asks alike; raises Unavailable."""
+        asked = (await self.vectors([question]))[question]
+        vectors = await self.vectors(texts, as_question=False)
+        return {text: sum(map(mul, asked, vectors[text])) for text in texts}
+
+    async def vectors(self, texts: Sequence[str], *, as_question: bool = True) -> dict[str, Vector]:
         """The vector of each text, normalised; raises Unavailable when there is no embedder."""
         found: dict[str, Vector] = {}
         for text in texts:
-            vector = self._vectors.get(text) or self._read_shipped(text)
+            vector = self._vectors.get((text, as_question)) or (self._read_shipped(text) if as_question else None)
             if vector is not None:
                 found[text] = vector
         missing = [text for text in dict.fromkeys(texts) if text not in found]
         for first in range(0, len(missing), _BATCH):
             batch = missing[first : first + _BATCH]
-            made = await self._engines.embed([text[:TEXT_CHARS] for text in batch], query=True)
+            made = await self._engines.embed([text[:TEXT_CHARS] for text in batch], query=as_question)
             floats = array("f", made.data)
             for number, text in enumerate(batch):
                 found[text] = floats[number * made.dim : (number + 1) * made.dim]
-        self._keep(found)
+        self._keep(found, as_question)
         return found
 
-    def _keep(self, vectors: dict[str, Vector]) -> None:
+    def _keep(self, vectors: dict[str, Vector], as_question: bool) -> None:
         for text, vector in vectors.items():
-            self._vectors[text] = vector
-            self._vectors.move_to_end(text)
+            self._vectors[text, as_question] = vector
+            self._vectors.move_to_end((text, as_question))
         while len(self._vectors) > KEPT_VECTORS:
             self._vectors.popitem(last=False)
 

@@ -21,7 +21,7 @@ from msgspec import Struct
 from hearthnet.base.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from hearthnet.mesh.likeness import Likeness, Vector
@@ -32,7 +32,6 @@ LIMITS_FILE: Final = "limits.toml"
 MODEL_FILE: Final = "scope.json"
 HELD_FROM: Final = 0.5  # probability from which an answer is given
 BEST_FEW: Final = 3
-DOCUMENT_NEAR: Final = 0.86  # a sentence of somebody's own document has to be this near
 TWIN: Final = {"de": "en", "en": "de"}
 _SURE: Final = 1e-4
 
@@ -177,11 +176,6 @@ def weigh(model: ScopeModel, signs: Signs) -> float:
     values = (signs.confidence, signs.near, signs.elsewhere, signs.twin_near, signs.twin_elsewhere)
     weighed = model.bias + sum(map(mul, model.weights, values))
     return 1 / (1 + math.exp(-max(-50.0, min(50.0, weighed))))
-
-
-def document_probability(confidence: float, near: Mapping[str, float]) -> float:
-    """The verdict on passages of somebody's own documents: about anything, so limits do not count."""
-    return confidence if not near or max(near.values()) >= DOCUMENT_NEAR else min(confidence, HELD_FROM / 2)
 
 
 def read_limits(folder: Path) -> Limits:
