@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
 import pkgutil
 import secrets
-import signal
-import time
 from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import hearthnet.capabilities
 from hearthnet import __version__
 from hearthnet.adapters.blobs_dir import BlobStore
-from hearthnet.adapters.clock import SystemClock
-from hearthnet.adapters.home_lock import HomeLock
-from hearthnet.adapters.keyfile import open_key
 from hearthnet.adapters.store_recovery import Opened, list_backups, make_backup, open_or_recover, read_damaged
 from hearthnet.adapters.verify_processes import VerifyProcesses
-from hearthnet.base.configfile import load_config
 from hearthnet.base.errors import DiskFull, StoreCorrupt
-from hearthnet.base.log import start_logging
 from hearthnet.base.metrics import Metrics
 from hearthnet.base.trace import TraceRing
 from hearthnet.base.types import CommunityID, Role
@@ -41,37 +31,25 @@ from hearthnet.mesh.supervisor import Supervisor
 from hearthnet.mesh.views import DocumentsView
 from hearthnet.ports import Migration
 from hearthnet.web import session
-from hearthnet.web.app import build_app
 from hearthnet.web.door import Door, NodeFacts
 from hearthnet.web.i18n import load_texts
 from hearthnet.web.serving import Listener
-from hearthnet.web.tables import PAGE_TABLES, PROGRAM_TABLES
-from hearthnet.wire.identity import KeyPair, short_id
+from hearthnet.wire.identity import short_id
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from pathlib import Path
+
+    from aiohttp import web
 
     from hearthnet.adapters.store_sqlite import SqliteStore
-    from hearthnet.base.config import Config
-    from hearthnet.base.paths import Paths
     from hearthnet.ports import Engines, Probe, Transport
+    from hearthnet.startup import Startup
+    from hearthnet.wire.identity import KeyPair
 
 log = logging.getLogger(__name__)
 
 BACKUP_EVERY_S = 6 * 3600.0
 NODE_MIGRATIONS: tuple[Migration, ...] = (*library_schema.MIGRATIONS, *conversations.MIGRATIONS, *session.MIGRATIONS)
-
-
-class Speaker(Protocol):
-    """What `run` prints: the CLI's console."""
-
-    t: Any
-
-    def line(self, text: str = "") -> None:
-        """A line for people."""
-
-    def note(self, text: str) -> None:
-        """A remark."""
 
 
 def capability_classes() -> list[type]:
@@ -96,21 +74,20 @@ def list_capabilities() -> list[Descriptor]:
 
 
 class Node:
-    """One running node; `start` and `stop` once each."""
+    """One running node behind the listeners of an open `startup`; `start` and `stop` once each, `stop` ends both."""
 
-    def __init__(self, paths: Paths, config: Config) -> None:
-        self.paths = paths
-        self.config = config
-        self.clock = SystemClock()
+    def __init__(self, startup: Startup) -> None:
+        self.startup = startup
+        self.paths = startup.paths
+        self.config = startup.config
+        self.clock = startup.clock
         self.traces = TraceRing()
         self.metrics = Metrics()
         self.supervisor = Supervisor()
         self.texts = load_texts()
-        self.stopping = asyncio.Event()
-        self.ui_port = 0
         self.transport_port = 0
         self.admin_path = ""
-        self._closers: list[tuple[str, Any]] = []
+        self._closers: list[tuple[str, Any]] = [("startup", startup.close)]
         self._stores: dict[Path, SqliteStore] = {}
         self._notices: list[str] = []
 
@@ -136,11 +113,7 @@ class Node:
                 log.warning("closing %s: %s", name, error)
 
     async def _start(self, *, with_ui: bool) -> None:
-        started = self.clock.monotonic()
-        self.paths.create()
-        self._keep("lock", HomeLock(self.paths.lock_file).release)
-        keys = Path(self.config.identity.keys_dir).expanduser() if self.config.identity.keys_dir else self.paths.keys
-        key = open_key(keys, create=self.config.identity.auto_generate)
+        key = self.startup.key
         store, _ = await self._open_store(self.paths.data / "node.sqlite", NODE_MIGRATIONS)
         events = await self._open_log(key)
         engines = self._open_engines()
@@ -157,20 +130,24 @@ class Node:
             transport=await self._open_transport(key, events),
         )  # fmt: skip
         self._keep("tasks", self.supervisor.close)
-        door = self._make_door(key, services, bus, session.Sessions(store, self.clock), started)
+        door = self._make_door(key, services, bus, session.Sessions(store, self.clock))
         self._watch(bus, events)
-        await self._listen(door, with_ui=with_ui)
-        self._register(services, bus)
+        self._keep("pages", self.startup.stop_listening)
+        whole = await asyncio.to_thread(_make_pages, door)
+        self._register(services, bus, await asyncio.to_thread(capability_classes))
         if self.config.transport.enabled:
             await self._listen_for_nodes(door, key, events)
-        door.extras.update(ui_port=self.ui_port, transport_port=self.transport_port)  # the real ones, also for port 0
-        door.ready.set()
+        # the real ones, also for port 0
+        door.extras.update(ui_port=self.startup.ui_port, transport_port=self.transport_port)
+        if with_ui:
+            self.admin_path = f"/pair/{await door.sessions.open_pairing(Role.ADMIN)}"
+        self.startup.admit(whole)
         self.supervisor.spawn("backups", self._back_up(events))
-        log.info("node %s is up on port %s", short_id(key.node_id), self.ui_port)
+        log.info("node %s is up on port %s", short_id(key.node_id), self.startup.ui_port)
 
-    def _register(self, services: Services, bus: CapabilityBus) -> None:
-        """Offer what the folder of capabilities holds; `/health` answers meanwhile, everything else waits."""
-        for kind in capability_classes():
+    def _register(self, services: Services, bus: CapabilityBus, kinds: list[type]) -> None:
+        """Offer what the folder of capabilities holds; `/health` says `starting` meanwhile, everything else waits."""
+        for kind in kinds:
             service = kind(services)
             bus.register(service)
             if hasattr(service, "start"):
@@ -220,7 +197,7 @@ class Node:
             saved = await events.recover([row[0] for row in rows])
             log.warning("%s events saved from %s", saved.accepted, file.set_aside.name)
         if not events.members.community_name:
-            await create_community(events, self.config.node.name or _name_of(key))
+            await create_community(events, self.startup.name)
         return events
 
     def _open_engines(self) -> Engines:
@@ -240,31 +217,19 @@ class Node:
             },
         )
 
-    def _make_door(
-        self, key: KeyPair, services: Services, bus: CapabilityBus, sessions: session.Sessions, started: float
-    ) -> Door:
-        short = short_id(key.node_id)
+    def _make_door(self, key: KeyPair, services: Services, bus: CapabilityBus, sessions: session.Sessions) -> Door:
+        startup = self.startup
         facts = NodeFacts(
-            key.node_id, short, self.config.node.name or _name_of(key), _letters(short), started, __version__,
+            key.node_id, short_id(key.node_id), startup.name, startup.letters, startup.started_at, __version__,
             tuple(self._notices),
         )  # fmt: skip
         folder = import_module("hearthnet.adapters.models_dir").open_models(self.paths)
         models = import_module("hearthnet.adapters.model_shelf").ModelShelf(folder)
         return Door(
             facts=facts, config=self.config, paths=self.paths, services=services, bus=bus, sessions=sessions,
-            traces=self.traces, texts=self.texts, metrics_text=self.metrics.render, stop_node=self.stopping.set,
-            extras={"models": models}, ready=asyncio.Event(),
+            traces=self.traces, texts=self.texts, metrics_text=self.metrics.render, stop_node=startup.stopping.set,
+            extras={"models": models},
         )  # fmt: skip
-
-    async def _listen(self, door: Door, *, with_ui: bool) -> None:
-        listener = Listener(build_app(door, (*PAGE_TABLES, *PROGRAM_TABLES)))
-        await listener.open()
-        self._keep("pages", listener.close)
-        if with_ui:
-            self.ui_port = await listener.listen(self.config.ui.host, self.config.ui.port, "ui.port")
-        await listener.listen_unix(self.paths.control_socket)
-        if with_ui:
-            self.admin_path = f"/pair/{await door.sessions.open_pairing(Role.ADMIN)}"
 
     async def _open_transport(self, key: KeyPair, events: EventLog) -> Transport:
         new_id = Ulids(self.clock.now, secrets.token_bytes).new
@@ -307,50 +272,9 @@ def _make_vectors(dim: int) -> Any:
     return import_module("hearthnet.adapters.vectors_numpy").NumpyVectors(dim)
 
 
-def _letters(short: str) -> str:
-    return short.partition(":")[2].replace("-", "")[:4] or short[:4]
-
-
-def _name_of(key: KeyPair) -> str:
-    return f"HearthNet {_letters(short_id(key.node_id))}"
-
-
-async def _run(node: Node, console: Speaker, *, with_ui: bool) -> None:
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, node.stopping.set)
-    await node.start(with_ui=with_ui)
-    try:
-        host = node.config.ui.host if node.config.ui.host not in ("0.0.0.0", "::", "") else "127.0.0.1"  # noqa: S104
-        if with_ui:
-            url = f"http://{host}:{node.ui_port}"
-            console.line(console.t("cli.run.ready", name=node.config.node.name or "HearthNet", url=url))
-            console.note(console.t("cli.run.admin", url=url + node.admin_path))
-        console.note(console.t("cli.run.stop"))
-        await node.stopping.wait()
-        console.note(console.t("cli.run.stopping"))
-    finally:
-        await node.stop()
-
-
-def run_node(
-    paths: Paths, environ: Mapping[str, str], flags: Mapping[str, str], config_file: str | None,
-    *, with_ui: bool, console: Speaker, debug: bool,
-) -> int:  # fmt: skip
-    """Run a node until it is told to stop; the CLI's `run`. Raises StartupError and its kinds."""
-    extra = Path(config_file) if config_file else None
-    config = load_config(paths, environ, extra_file=extra, flags=flags)
-    paths.create()
-    handlers = start_logging("debug" if debug else config.observability.log_level, paths.log)
-    started = time.monotonic()
-    try:
-        asyncio.run(_main(paths, config, console, with_ui=with_ui))
-    finally:
-        log.info("ran for %.0f s, pid %s", time.monotonic() - started, os.getpid())
-        with contextlib.suppress(OSError):
-            handlers.close()
-    return 0
-
-
-async def _main(paths: Paths, config: Config, console: Speaker, *, with_ui: bool) -> None:
-    await _run(Node(paths, config), console, with_ui=with_ui)
+def _make_pages(door: Door) -> web.Application:
+    tables = import_module("hearthnet.web.tables")
+    pages: web.Application = import_module("hearthnet.web.app").build_app(
+        door, (*tables.PAGE_TABLES, *tables.PROGRAM_TABLES)
+    )
+    return pages

@@ -35,18 +35,21 @@ async def serve() -> None:
     from hearthnet.base.config import Config, TransportSection, UiSection
     from hearthnet.base.paths import resolve_paths
     from hearthnet.node import Node
+    from hearthnet.startup import Startup
 
     opened: list[family.EngineFamily] = []
     make = family.open_engines
     family.open_engines = lambda *parts: opened.append(make(*parts)) or opened[-1]
     config = Config(ui=UiSection(port=0), transport=TransportSection(enabled=False))
-    node = Node(resolve_paths({"HEARTHNET_HOME": str(Path(os.environ["HEARTHNET_HOME"]))}), config)
+    startup = Startup(resolve_paths({"HEARTHNET_HOME": str(Path(os.environ["HEARTHNET_HOME"]))}), config)
+    await startup.open()
+    node = Node(startup)
     await node.start()
     model = opened[0].models()[0].name
     engine = opened[0]._local_engines()[model]
     async with engine.address() as address:
         place = {
-            "node": f"http://127.0.0.1:{node.ui_port}", "engine": address.url, "key": address.key, "model": model,
+            "node": f"http://127.0.0.1:{startup.ui_port}", "engine": address.url, "key": address.key, "model": model,
             "engine_pid": engine.status().pid,
         }  # fmt: skip
         print(json.dumps(place), flush=True)

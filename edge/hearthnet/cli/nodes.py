@@ -47,9 +47,9 @@ def _flags(options: argparse.Namespace) -> dict[str, str]:
 
 
 def _run(options: argparse.Namespace, console: Console) -> int:
-    node = importlib.import_module("hearthnet.node")
-    result: int = node.run_node(
-        paths=console.paths, environ=os.environ, flags=_flags(options), config_file=options.config,
+    running = importlib.import_module("hearthnet.cli.running")
+    result: int = running.run_node(
+        environ=os.environ, flags=_flags(options), config_file=options.config,
         with_ui=not options.no_ui, console=console, debug=options.debug,
     )  # fmt: skip
     return result

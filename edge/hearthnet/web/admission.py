@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from hearthnet.base.errors import Unauthorized
 from hearthnet.base.types import Role
 from hearthnet.web.door import door_of
+from hearthnet.web.hosts import is_own_host
 from hearthnet.web.session import Visitor
 
 if TYPE_CHECKING:
@@ -23,16 +24,7 @@ _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 def allowed_host(host: str, door: Door) -> bool:
     """Whether a browser may use this name for us; foreign names mean DNS rebinding."""
-    name = host.rsplit(":", 1)[0].strip("[]").lower() if not host.endswith("]") else host.strip("[]").lower()
-    try:
-        return not ipaddress.ip_address(name).is_multicast
-    except ValueError:
-        pass
-    machine = socket.gethostname().split(".")[0].lower()
-    box = f"hearthnet-{door.facts.letters.lower()}"
-    known = {"localhost", machine, box, "hearthnet", *door.config.ui.hosts}
-    stem = name.removesuffix(".local").removesuffix(".fritz.box").removesuffix(".lan").removesuffix(".home.arpa")
-    return name in known or stem in known
+    return is_own_host(host, door.facts.letters, door.config.ui.hosts)
 
 
 def is_loopback(request: web.Request) -> bool:

@@ -10,6 +10,7 @@ from hearthnet.base.constants import UPLOAD_MAX_BYTES
 from hearthnet.base.types import Role
 from hearthnet.web import guard
 from hearthnet.web.door import DOOR
+from hearthnet.web.headers import add_headers
 from hearthnet.web.routing import Route
 
 if TYPE_CHECKING:
@@ -32,5 +33,5 @@ def build_app(door: Door, tables: Iterable[RouteTable]) -> web.Application:
             app.router.add_route(route.method, route.path, guard.guarded(route))
     app.router.add_route("*", "/{rest:v1/.*}", guard.guarded(Route("*", "/v1", Role.GUEST, guard.not_found, api=True)))
     app.router.add_route("*", "/{rest:.*}", guard.guarded(Route("*", "/", Role.GUEST, guard.not_found)))
-    app.on_response_prepare.append(guard.add_headers)
+    app.on_response_prepare.append(add_headers)
     return app

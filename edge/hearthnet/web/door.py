@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
-from msgspec import Struct, field
+from msgspec import Struct
 
 from hearthnet.base.types import Role, TrustLevel
 from hearthnet.mesh.capability import Caller
@@ -36,12 +35,6 @@ class NodeFacts(Struct, frozen=True):
     notices: tuple[str, ...] = ()  # locale keys of what people must know, e.g. a restored database
 
 
-def _open_at_once() -> asyncio.Event:
-    event = asyncio.Event()
-    event.set()
-    return event
-
-
 class Door(Struct, frozen=True):
     """Everything a handler needs; found with `door_of(request)`."""
 
@@ -56,7 +49,6 @@ class Door(Struct, frozen=True):
     metrics_text: Callable[[], str]
     stop_node: Callable[[], None]
     extras: dict[str, Any]  # parts of single pages (models, doctor), by name
-    ready: asyncio.Event = field(default_factory=_open_at_once)  # requests but `/health` wait for it
 
 
 DOOR: web.AppKey[Door] = web.AppKey("door")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -24,22 +24,9 @@ from hearthnet.web.pages import render_error
 from hearthnet.web.routing import ErrorForm, Route
 from hearthnet.web.session import Visitor
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-
 log = logging.getLogger(__name__)
 
 LANGUAGE_COOKIE: Final = "hearthnet_language"
-_HEADERS: Final[Mapping[str, str]] = {
-    "Content-Security-Policy": (
-        "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'self';"
-        " frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",  # "no-referrer" would make browsers send `Origin: null` with our own forms
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
 
 
 def error_body(error: HearthNetError) -> bytes:
@@ -70,8 +57,6 @@ def guarded(route: Route) -> Handler:
 
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
-            if route.path != "/health":
-                await door_of(request).ready.wait()
             await _admit(request, route)
             return await route.handler(request)
         except HearthNetError as error:
@@ -107,17 +92,6 @@ async def _admit(request: web.Request, route: Route) -> None:
     check_origin(request, visitor)
     if visitor.role < route.role and not (visitor.role >= Role.MEMBER and visitor.via in route.also_via):
         raise Unauthorized(f"this needs the role {route.role.name.lower()}", fix="hearthnet pair")
-
-
-async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Signal handler: security headers on every response, streams too."""
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
-    if request.secure:  # on plain HTTP browsers ignore it and complain
-        response.headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
-    response.headers.pop("Server", None)
-    if "Cache-Control" not in response.headers:
-        response.headers["Cache-Control"] = "no-store"
 
 
 async def not_found(request: web.Request) -> web.StreamResponse:

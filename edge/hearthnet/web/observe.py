@@ -15,20 +15,11 @@ from hearthnet.mesh.doctor import Finding, NodeView, Scene, count_faults, examin
 from hearthnet.web.door import Door, door_of
 from hearthnet.web.payload import read_query, reply
 from hearthnet.web.routing import Contract, RouteTable
+from hearthnet.web.threshold import HealthReply
 
 routes = RouteTable()
 # decision 24: what shows the inside is for admins, for programs with a token and for people at this machine
 _INSIDE: Final = ("loopback", "token")
-
-
-class HealthReply(Struct, frozen=True):
-    """The process lives and serves."""
-
-    status: str
-    node_id: str
-    name: str
-    version: str
-    uptime_seconds: int
 
 
 class ReadyReply(Struct, frozen=True):
