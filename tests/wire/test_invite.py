@@ -19,7 +19,6 @@ from hearthnet.wire.invite import (
     InviteBlob,
     check_proof,
     link_of,
-    make_secret,
     prove_bearer,
     read_identity,
     read_invite,
@@ -44,7 +43,7 @@ def blob(**changes):
 
 
 def bearer(**changes):
-    return blob(invitee_node_id="", secret=make_secret(bytes(range(16))), **changes)
+    return blob(invitee_node_id="", secret=InviteBlob.make_secret(bytes(range(16))), **changes)
 
 
 NAMED, BEARER = write_invite(INVITER, blob()), write_invite(INVITER, bearer())
@@ -107,7 +106,9 @@ def test_the_proof_is_for_one_newcomer_one_invitation_one_community():
     key = invite.bearer_key.node_id
     proof = prove_bearer(invite, NEWCOMER.node_id)
     check_proof(key, INVITER.node_id, NEWCOMER.node_id, proof)
-    other = read_invite(write_invite(INVITER, msgspec.structs.replace(bearer(), secret=make_secret(bytes(16)))))
+    other = read_invite(
+        write_invite(INVITER, msgspec.structs.replace(bearer(), secret=InviteBlob.make_secret(bytes(16))))
+    )
     for args in (
         (key, INVITER.node_id, OTHER.node_id, proof),
         (other.bearer_key.node_id, INVITER.node_id, NEWCOMER.node_id, proof),

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from hearthnet.base.errors import EventRejected
 from hearthnet.mesh.members_view import MembersView
-from hearthnet.wire.community import KnownHead
+from hearthnet.wire.community import CommunityCreated, KnownHead, MemberJoined
 from hearthnet.wire.membership_act import act_of
 
 if TYPE_CHECKING:
+    from msgspec import Struct
+
+    from hearthnet.base.types import NodeID
     from hearthnet.wire.membership_act import Written
 
 
@@ -30,6 +35,18 @@ class Admission:
     def branch(self) -> Admission:
         """The same knowledge, on which events can be tried."""
         return Admission(self._members)
+
+    def follow(self, data: Struct, author: NodeID) -> Struct:
+        """An own act that names nothing yet, with the newest acts known now; everything else as it is."""
+        if not isinstance(data, MembersView.kinds) or isinstance(data, CommunityCreated) or data.after:  # type: ignore[attr-defined]
+            return data
+        membership = self._members.membership
+        invited = [
+            act.hash for act in membership.invitations_of(author)
+            if isinstance(data, MemberJoined) and act.event_id == data.invite_event_id
+        ]  # fmt: skip
+        after = membership.frontier(*invited, *membership.last_act_of(author))
+        return msgspec.structs.replace(data, after=after)
 
     def check(self, written: Written) -> None:
         """Raise EventRejected or InvalidSignature unless the author could write this there."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hearthnet.base.config import Config
     from hearthnet.base.paths import Paths
     from hearthnet.mesh.capability import Call, Caller
+    from hearthnet.mesh.community_desk import CommunityDesk
     from hearthnet.mesh.events import EventLog
     from hearthnet.mesh.peer_server import MeshServer
     from hearthnet.ports import Blobs, Clock, DocumentReader, Engines, Store, Transport, VectorIndex
@@ -68,3 +69,4 @@ class Services(Struct, frozen=True):
     events: EventLog | None = None  # the community's log; None only where a test needs none
     transport: Transport | None = None  # the way to other nodes; None only where a test needs none
     server: MeshServer | None = None  # what other nodes reach here; `serve` adds endpoints
+    community: CommunityDesk | None = None  # members, invitations, joining; None only where a test needs none

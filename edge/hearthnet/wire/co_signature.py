@@ -27,7 +27,7 @@ _NAME_OF: Final = {kind: name for name, kind in EVENT_TYPES.items()}
 
 def co_sign(key: KeyPair, community: CommunityID, data: Struct) -> CoSigner:
     """This key agrees to the act; raises SchemaMismatch for data that takes no co-signers."""
-    return CoSigner(key.node_id, key.sign(Domain.CO_SIGNATURE, community, _agreed(data)))
+    return CoSigner(key.node_id, key.sign(Domain.CO_SIGNATURE, community, agreement_bytes(data)))
 
 
 def with_co_signers(data: Struct, co_signers: tuple[CoSigner, ...]) -> Struct:
@@ -43,13 +43,14 @@ def check_co_signers(author: NodeID, community: CommunityID, data: Struct) -> tu
     signers = (author, *(co_signer.node_id for co_signer in co_signers))
     if len(set(signers)) != len(signers):
         raise EventRejected("a co-signer stands twice, or is the author")
-    agreed = _agreed(data)
+    agreed = agreement_bytes(data)
     for co_signer in co_signers:
         verify(co_signer.node_id, Domain.CO_SIGNATURE, community, agreed, co_signer.signature)
     return signers
 
 
-def _agreed(data: Struct) -> bytes:
+def agreement_bytes(data: Struct) -> bytes:
+    """What co-signers sign, but for domain and community; raises SchemaMismatch for data that takes none."""
     fields = msgspec.to_builtins(data)
     if fields.pop("co_signers", None) is None:
         raise SchemaMismatch(f"{type(data).__name__} takes no co-signers")

@@ -1,4 +1,4 @@
-"""Signed invitations as text, link and QR code, and a fresh device's own card (M13, ADR 0011).
+"""Signed invitations as text, link and QR code, and a fresh device's own card (M13, ADR 0013).
 
 A *named* invitation is the specification's: it names the invitee, and its event is in the log already. A *bearer*
 invitation carries a one-time secret instead: the inviter's box, and only that, counts its uses and then names the
@@ -50,6 +50,11 @@ class InviteBlob(Struct, frozen=True, kw_only=True, omit_defaults=True):
     expires_at: TimeField
     signature: Signature = Signature("")
 
+    @staticmethod
+    def make_secret(random: bytes) -> str:
+        """The text of a one-time secret from 16 random bytes."""
+        return _text_of(random[:SECRET_BYTES])
+
     @property
     def bearer_key(self) -> KeyPair:
         """The one-time key of a bearer invitation; its id is how the inviter's box knows the invitation."""
@@ -61,11 +66,6 @@ class IdentityCard(Struct, frozen=True):
 
     node_id_full: NodeIdField
     display_name: Annotated[str, Meta(max_length=80)]
-
-
-def make_secret(random: bytes) -> str:
-    """The text of a one-time secret from 16 random bytes."""
-    return _text_of(random[:SECRET_BYTES])
 
 
 def write_invite(key: KeyPair, invite: InviteBlob) -> str:

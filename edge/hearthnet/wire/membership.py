@@ -72,6 +72,11 @@ class Membership:
         """What the act needed and had in its own past. Raises EventRejected, for good unless acts are `missing`."""
         return self._judged(act).rule
 
+    def requirement(self, act: Act) -> Rule:
+        """What an act would need, signed by whom it is; raises EventRejected for what nobody may do."""
+        past = self._past_of(act)
+        return rule_for(act, Past(self._archive, past & self._standing(self._archive.contested & past)), self._archive)
+
     def add(self, act: Act) -> None:
         """Take an act in, and those that waited for it; known ones change nothing.
 
@@ -142,6 +147,11 @@ class Membership:
         by = self._archive.records[invitation].act.author if invitation >= 0 else node_id
         return Member(node_id, level, joined.act, by)
 
+    def called(self, member: Member) -> str:
+        """What the inviter called a member; empty for the founder."""
+        number = self._archive.records[self._archive.number_of[member.since.hash]].rule.invitation
+        return str(self._archive.records[number].act.data.display_name) if number >= 0 else ""
+
     def removed(self) -> list[Removed]:
         """Who was removed or left and did not come back, by the first act that says so."""
         found = []
@@ -163,12 +173,12 @@ class Membership:
         return node_id in self._archive.strikes and bool(self._removals(node_id))
 
     def check_author(self, author: NodeID, place: KnownHead) -> None:
-        """Whether an event at this place of its author's chain was written as a member; raises EventRejected.
+        """Whether an event, no act itself, was written as a member at this place of its author's chain.
 
-        The place is judged by the author's own joining and by the heads that removals name, not by any time.
+        Raises EventRejected. The author's own joining and the heads that removals name decide, not any time.
         """
         first = self._first.get(author)  # the usual case: one joining, no removal
-        if first is not None and first[0] <= place.author_seq and first[1] <= place.author_epoch:
+        if first is not None and first[0] < place.author_seq and first[1] <= place.author_epoch:
             return
         joined = [record for record in self._joinings(author, standing=False) if _lies_in(record.act, place)]
         if not joined:
@@ -222,14 +232,7 @@ class Membership:
     # ---- inside ---------------------------------------------------------------------------------------------------
 
     def _judged(self, act: Act) -> Record:
-        archive, past = self._archive, 0
-        if self.missing(act):
-            raise EventRejected("unknown_author: it follows acts that are not known here")
-        for named in act.after:
-            number = archive.number_of[named]
-            past |= archive.records[number].past | 1 << number
-            if archive.records[number].act.lamport >= act.lamport:
-                raise EventRejected("the Lamport time does not lie beyond the acts it follows")
+        archive, past = self._archive, self._past_of(act)
         standing = self._standing(archive.contested & past)
         view = Past(archive, past & standing)
         rule = rule_for(act, view, archive)
@@ -238,6 +241,17 @@ class Membership:
         if not stands(record, view):
             raise EventRejected(f"{rule.quorum} of level {rule.need.label} must sign this, the author among them")
         return record
+
+    def _past_of(self, act: Act) -> int:
+        archive, past = self._archive, 0
+        if self.missing(act):
+            raise EventRejected("unknown_author: it follows acts that are not known here")
+        for named in act.after:
+            number = archive.number_of[named]
+            past |= archive.records[number].past | 1 << number
+            if archive.records[number].act.lamport >= act.lamport:
+                raise EventRejected("the Lamport time does not lie beyond the acts it follows")
+        return past
 
     def _append(self, act: Act) -> None:
         self._archive.append(self._judged(act))
@@ -292,4 +306,4 @@ class Membership:
 
 
 def _lies_in(joining: Act, place: KnownHead) -> bool:
-    return joining.author_seq <= place.author_seq and joining.author_epoch <= place.author_epoch
+    return joining.author_seq < place.author_seq and joining.author_epoch <= place.author_epoch

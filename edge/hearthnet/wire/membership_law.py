@@ -86,8 +86,8 @@ def quorum_for(kind: type, past: Past, target: NodeID = NOBODY, level: TrustLeve
 def _founding(act: Act, archive: Archive) -> Rule:
     if act.author != archive.founder or act.data.founder_node_id != act.author:
         raise EventRejected("a community is founded by its root key")
-    if act.after:
-        raise EventRejected("the founding follows nothing")
+    if act.after or act.author_seq != 1:
+        raise EventRejected("founded already: the founding follows nothing and is the root key's first event")
     return Rule(about=act.author, gives=TrustLevel.ANCHOR)
 
 
