@@ -20,7 +20,7 @@ from hearthnet.mesh.library_confidence import (
 )
 from hearthnet.mesh.library_rank import Lexical, Ranked, fuse, rarity, refine
 from hearthnet.mesh.library_seed import SeedVectors, seed_text, write_seeds
-from hearthnet.mesh.library_vectors import Dense, Nearness
+from hearthnet.mesh.library_vectors import Dense, Nearness, blend_fine
 
 
 def near(value):
@@ -64,6 +64,11 @@ def test_of_several_windows_the_best_counts_most_but_all_count():
     one = Nearness(window=0.8, window_sum=0.8 + 0.2, windows=2)
     two = Nearness(window=0.8, window_sum=0.8 + 0.7, windows=2)
     assert one.value() < two.value() < 0.8
+
+
+def test_of_fine_units_the_opening_counts_beside_the_best():
+    assert blend_fine([0.8, 0.6, 0.6]) > blend_fine([0.6, 0.8, 0.6]) > blend_fine([0.6, 0.6, 0.6])
+    assert blend_fine([0.7]) == pytest.approx(0.7)
 
 
 def test_sentences_reorder_the_first_and_leave_the_rest():

@@ -50,6 +50,12 @@ def test_what_only_looks_alike_stays_apart(question, text, language):
     assert not telling
 
 
+def test_telling_words_next_to_each_other_are_pairs_in_the_stems_of_both_languages():
+    assert RULES.query_pairs("setting up the file systems") == [("fil", "system")]
+    assert RULES.query_pairs("file in system") == []
+    assert set(RULES.query_pairs("nasse Wände")) == {(stem("nasse", one), stem("wande", one)) for one in ("en", "de")}
+
+
 def test_common_words_count_only_when_there_is_nothing_else():
     assert list(RULES.query_words("where is the pump")) == ["pump"]
     assert list(RULES.query_words("what is it")) == ["what", "is", "it"]

@@ -97,5 +97,26 @@ def test_neighbouring_chunks_overlap_by_about_the_asked_length():
     assert all(600 <= chars <= 700 for chars in shared)
 
 
+def test_what_has_no_spaces_is_cut_where_it_must_be():
+    assert [(s.start, s.end) for s in chunk_text("x" * 500, 100, 0)] == [(0, 350), (350, 500)]
+    assert [s.end - s.start for s in split_sentences("x" * 1500)] == [SENTENCE_MAX_CHARS, SENTENCE_MAX_CHARS, 300]
+    assert sentences("x" * 500 + "\n" + "y" * 500) == ["x" * 500, "y" * 500]
+
+
+def test_a_chunk_ends_where_a_section_begins_and_repeats_nothing_of_it():
+    first, second = "Ein Satz steht hier.\n\n" * 60, "Hier steht ein Satz. " * 140
+    found = chunk_text(first + second, 500, 100, sections=[10, len(first)])
+    assert found[1].start == len(first)
+    assert found[0].end == len(first.rstrip())
+    assert found[2].start < found[1].end  # within a section they overlap as ever
+    early = chunk_text(first + second, 500, 100, sections=[300])
+    assert early == chunk_text(first + second, 500, 100)
+
+
+def test_a_part_that_begins_within_a_line_has_no_list_marker_there():
+    text = "One. - two\n- three"
+    assert [text[s.start : s.end] for s in split_sentences(text, Span(5, len(text)))] == ["- two", "three"]
+
+
 def test_tokens_are_guessed_from_characters():
     assert guess_tokens(3500) == 1000

@@ -72,8 +72,8 @@ class Ingestion:
             await self._index.fail(doc, str(error))
             await self.release(source.doc_cid)
             raise
-        chunks = list(chunks_of_pages(reading.pages))
         title = clean_title(source.title) or clean_title(reading.title) or filename
+        chunks = list(chunks_of_pages(reading.pages, title))
         whole = NewDocument(
             doc_cid=document.doc_cid,
             title=title or source.doc_cid[-8:],

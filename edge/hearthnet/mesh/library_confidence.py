@@ -116,8 +116,8 @@ def subtract(vector: bytes, mean: tuple[float, ...], share: float) -> bytes:
     """A float32 vector less a share of the mean question, normalised."""
     floats = struct.unpack(f"<{len(mean)}f", vector)
     moved = [value - share * middle for value, middle in zip(floats, mean, strict=True)]
-    norm = math.sqrt(sum(value * value for value in moved)) or 1.0
-    return struct.pack(f"<{len(mean)}f", *(value / norm for value in moved))
+    norm = math.hypot(*moved) or 1.0
+    return struct.pack(f"<{len(mean)}f", *[value / norm for value in moved])
 
 
 def read_confidence(folder: Path, make_index: Callable[[int], VectorIndex]) -> Confidence:

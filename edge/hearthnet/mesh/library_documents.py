@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from bisect import bisect_left, bisect_right
 from typing import TYPE_CHECKING, Final
 
 from hearthnet.mesh.library_index import UNIT_ALSO, UNIT_FINE, UNIT_SENTENCE, UNIT_WINDOW, NewChunk, NewDocument, Unit
 from hearthnet.mesh.library_words import guess_language
 from hearthnet.wire.chunk import Span, chunk_text, guess_tokens, split_sentences
 from hearthnet.wire.cid import cid_of
+from hearthnet.wire.heading import find_headings, paths_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,17 +58,30 @@ def chunk_of_card(card: Card, asked: Sequence[str] = ()) -> NewChunk:
     return NewChunk(page=0, start=0, stop=len(body), text=body, units=tuple(units), also=also)
 
 
-def chunks_of_pages(pages: Sequence[Page]) -> Iterator[NewChunk]:
-    """Chunks of a document, page by page; every place is in exactly one window and one fine unit."""
+def chunks_of_pages(pages: Sequence[Page], title: str = "") -> Iterator[NewChunk]:
+    """Chunks of a document, page by page; every place is in exactly one window and one fine unit.
+
+    A unit knows the headings above it, beside `title` that all units share, and a fine unit does not go past one.
+    """
     for page in pages:
+        headings = find_headings(page.text)
+        sections = [heading.start for heading in headings]
+        paths = ["", *paths_of(headings, title)]
         covered = 0
-        for span in chunk_text(page.text):
+        for span in chunk_text(page.text, sections=sections):
             text = page.text[span.start : span.end]
             fresh = max(0, covered - span.start)
-            units = [Unit(UNIT_WINDOW, window.start, window.end) for window in _runs(text, fresh, WINDOW_CHARS)]
-            units += [Unit(UNIT_FINE, run.start, run.end) for run in _runs(text, fresh, FINE_CHARS)]
+            inside = sections[bisect_right(sections, span.start) : bisect_left(sections, span.end)]
+            cuts = [place - span.start for place in inside]
+            runs = [(UNIT_WINDOW, run) for run in _runs(text, fresh, WINDOW_CHARS, ())]
+            runs += [(UNIT_FINE, run) for run in _runs(text, fresh, FINE_CHARS, cuts)]
+            units = tuple(
+                Unit(kind, run.start, run.end, heading=paths[bisect_right(sections, span.start + run.start)])
+                for kind, run in runs
+            )
             covered = span.end
-            yield NewChunk(page.number, span.start, span.end, text, tuple(units))
+            also = "; ".join(dict.fromkeys(unit.heading for unit in units if unit.heading))
+            yield NewChunk(page.number, span.start, span.end, text, units, also)
 
 
 def clean_title(title: str) -> str:
@@ -85,11 +100,11 @@ def language_of_pages(pages: Sequence[Page]) -> str:
     return guess_language(sample[:_LANGUAGE_SAMPLE_CHARS])
 
 
-def _runs(text: str, start: int, most_chars: int) -> Iterator[Span]:
-    """Runs of whole sentences from `start` on, each at most so long unless one sentence is longer."""
+def _runs(text: str, start: int, most_chars: int, cuts: Sequence[int]) -> Iterator[Span]:
+    """Runs of whole sentences from `start` on, each at most so long unless one sentence is longer; none past a cut."""
     first = last = -1
     for span in split_sentences(text, Span(start, len(text))):
-        if first >= 0 and span.end - first > most_chars:
+        if first >= 0 and (span.end - first > most_chars or bisect_right(cuts, first) < bisect_right(cuts, span.start)):
             yield Span(first, last)
             first = -1
         if first < 0:

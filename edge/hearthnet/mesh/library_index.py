@@ -30,6 +30,7 @@ class Unit(Struct, frozen=True):
     start: int
     stop: int
     label: str = ""
+    heading: str = ""  # under which it stands; embedded with it
 
 
 class NewChunk(Struct, frozen=True):
@@ -81,7 +82,9 @@ class Corpus(Struct, frozen=True):
 
 _WORDS_OF_CHUNKS: Final = (
     "SELECT c.id, d.language, d.title,"
-    " coalesce((SELECT group_concat(value, '; ') FROM json_each(d.metadata, '$.also')), ''), c.text"
+    " coalesce((SELECT group_concat(value, '; ') FROM json_each(d.metadata, '$.also')),"
+    " (SELECT group_concat(heading, '; ') FROM (SELECT heading FROM library_units WHERE chunk = c.id AND heading <> ''"
+    " GROUP BY heading ORDER BY min(id))), ''), c.text"
     " FROM library_chunks c JOIN library_docs d ON d.id = c.doc WHERE d.corpus = ? AND c.id > ?"
     " ORDER BY c.id LIMIT ?"
 )
@@ -226,14 +229,15 @@ class LibraryIndex:
     async def pending(self, corpus: Corpus, count: int, after: int = 0) -> list[Pending]:
         """The next units that need a vector, in order of their keys."""
         rows = await self._store.query(
-            "SELECT u.id, u.chunk, u.kind, u.start, d.title, u.label, substr(c.text, u.start + 1, u.stop - u.start)"
+            "SELECT u.id, u.chunk, u.kind, u.start, d.title, u.heading, u.label,"
+            " substr(c.text, u.start + 1, u.stop - u.start)"
             " FROM library_units u JOIN library_chunks c ON c.id = u.chunk JOIN library_docs d ON d.id = c.doc"
             " WHERE u.corpus = ? AND u.vector IS NULL AND u.id > ? AND d.state = 'ready' ORDER BY u.id LIMIT ?",
             (corpus.id, after, count),
         )
         return [
-            Pending(unit, chunk, kind, start, unit_text(title, kind, label or text))
-            for unit, chunk, kind, start, title, label, text in rows
+            Pending(unit, chunk, kind, start, unit_text(title, kind, label or text, heading))
+            for unit, chunk, kind, start, title, heading, label, text in rows
         ]
 
     async def store_vectors(self, vectors: Sequence[tuple[int, bytes]]) -> None:
@@ -245,10 +249,10 @@ class LibraryIndex:
         )
 
 
-def unit_text(title: str, kind: int, text: str) -> str:
-    """What is embedded for a unit: a piece alone does not know its topic, the title does."""
+def unit_text(title: str, kind: int, text: str, heading: str = "") -> str:
+    """What is embedded for a unit: a piece alone does not know its topic, the title and the headings do."""
     flat = " ".join(text.split())
-    return flat if kind == UNIT_ALSO or not title else f"{title}: {flat}"
+    return flat if kind == UNIT_ALSO else ": ".join(part for part in (title, heading, flat) if part)
 
 
 def _write_slice(
@@ -268,8 +272,8 @@ def _write_slice(
         ((key,),) = tx.query("SELECT last_insert_rowid()")
         _index_words(tx, rules, corpus.id, key, (document.language, document.title, chunk.also, chunk.text))
         tx.executemany(
-            "INSERT INTO library_units (chunk, corpus, kind, start, stop, label) VALUES (?, ?, ?, ?, ?, ?)",
-            [(key, corpus.id, unit.kind, unit.start, unit.stop, unit.label) for unit in chunk.units],
+            "INSERT INTO library_units (chunk, corpus, kind, start, stop, label, heading) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [(key, corpus.id, unit.kind, unit.start, unit.stop, unit.label, unit.heading) for unit in chunk.units],
         )
 
 

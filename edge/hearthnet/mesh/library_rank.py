@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hearthnet.mesh.library_vectors import Dense
 
 BM25_TOP: Final = 2.2  # the most a word can add per unit of its rarity (k1 = 1.2)
-FINE_SHARE: Final = 0.5
+FINE_SHARE: Final = 0.6
 RARITY_FLOOR: Final = 4.0  # telling words alone must be this rare together to weigh in fully
 TWIN_SHARE: Final = 0.4
 WORDS_WEIGHT: Final = 0.1  # of the lexical share, against cosines
@@ -63,7 +63,7 @@ def fuse(dense: Dense | None, lexical: Lexical, twins: Mapping[int, int]) -> lis
         for chunk in dense.chunks.keys() | shares.keys():
             near = dense.chunks.get(chunk)
             meaning = near.value() if near else dense.mean
-            twin = dense.chunks.get(twins.get(chunk, -1))
+            twin = dense.chunks.get(twins[chunk]) if chunk in twins else None
             if near and twin:
                 meaning = (meaning + TWIN_SHARE * twin.value()) / (1 + TWIN_SHARE)
             share = shares.get(chunk, 0.0)

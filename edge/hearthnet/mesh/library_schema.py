@@ -42,6 +42,7 @@ MIGRATIONS: Final = (
         CREATE INDEX library_units_pending ON library_units(corpus, id) WHERE vector IS NULL;
         """,
     ),
+    Migration("library", 2, "ALTER TABLE library_units ADD COLUMN heading TEXT NOT NULL DEFAULT '';"),
 )
 
 

@@ -13,7 +13,14 @@ from hearthnet.mesh.library_confidence import CARDS, DOCUMENTS, WORDS, Confidenc
 from hearthnet.mesh.library_passages import QueryVector, read_passages
 from hearthnet.mesh.library_rank import Lexical, Ranked, fuse, rarity, refine
 from hearthnet.mesh.library_schema import word_index
-from hearthnet.mesh.library_vectors import CorpusVectors, Dense, FineUnits, blend, load_vectors, read_fine_units
+from hearthnet.mesh.library_vectors import (
+    CorpusVectors,
+    Dense,
+    FineUnits,
+    blend_fine,
+    load_vectors,
+    read_fine_units,
+)
 from hearthnet.mesh.library_words import WordRules, guess_language
 from hearthnet.mesh.passages import QueryFilter, QueryInput, QueryMeta, QueryOutput
 
@@ -24,9 +31,10 @@ if TYPE_CHECKING:
     from hearthnet.ports import Store, VectorIndex
 
 FIRST_CHUNKS: Final = 16
-WORD_HITS: Final = 64
+WORD_HITS: Final = 32
 QUERY_WORDS: Final = 24  # more telling words than this do not make a search better, only slower
 MOST_ROWS: Final = 1200  # chunks that the words of a query may hold together; ranking them takes about a millisecond
+MOST_KNOWN: Final = 10_000  # stems whose counts are kept, about a megabyte
 MEAN_SHARE: Final = 0.5
 WEIGHTS: Final = "4.0, 4.0, 1.0"  # title, also, body
 
@@ -88,7 +96,7 @@ class LibrarySearch:
         loaded = await self._load(corpus, vector.dim if vector else 0)
         allowed = _allowed(loaded, request.filter)
         language = guess_language(request.query)
-        words = self._by_words(corpus, request.query, len(loaded.places))
+        words = self._by_words(corpus, request.query, loaded)
         dense = None
         query = b""
         if vector is None or not len(loaded):
@@ -122,15 +130,14 @@ class LibrarySearch:
         index = self._make(len(query) // 4)
         index.append([found for *_, found in rows])
         every = range(len(rows))
-        means: dict[int, list[float]] = {}
+        shifts: dict[int, list[float]] = {}
         fine: FineUnits = {}
         for (chunk, start, stop, _), shifted, plain in zip(
             rows, index.scores(query, every), index.scores(vector, every), strict=True
         ):
-            means.setdefault(chunk, []).append(shifted)
+            shifts.setdefault(chunk, []).append(shifted)
             fine.setdefault(chunk, []).append((start, stop, plain))
-        blended = {chunk: blend(max(near), sum(near) / len(near)) for chunk, near in means.items()}
-        return refine(ranked, blended), fine
+        return refine(ranked, {chunk: blend_fine(near) for chunk, near in shifts.items()}), fine
 
     def _shift(self, model: str, vector: bytes, language: str) -> bytes:
         """The query less part of the mean question: what is near to every question gains nothing by it any more."""
@@ -144,29 +151,43 @@ class LibrarySearch:
                 loaded = self._loaded[corpus.id, dim] = await load_vectors(self._store, corpus.id, self._make, dim)
         return loaded
 
-    async def _by_words(self, corpus: Corpus, query: str, total: int) -> Lexical:
+    async def _by_words(self, corpus: Corpus, query: str, loaded: CorpusVectors) -> Lexical:
         words = dict(list(self._rules.query_words(query).items())[:QUERY_WORDS])
         stems = list(dict.fromkeys(stem for stems in words.values() for stem in stems))
         if not stems:
             return Lexical({}, {})
-        table = word_index(corpus.id)
-        counts: dict[str, int] = dict(
-            await self._store.query(
-                f"SELECT term, doc FROM {table}_counts WHERE term IN (SELECT value FROM json_each(?))",  # noqa: S608
-                (msgspec.json.encode(stems).decode(),),
-            )
-        )
-        rare = {word: min(rarity(total, counts.get(s, 0)) for s in stems) for word, stems in words.items()}
-        wanted = _affordable({stem: counts[stem] for stem in stems if stem in counts})
+        counts = await self._count(corpus, stems, loaded.holding)
+        total = len(loaded.places)
+        rare = {word: min(rarity(total, counts[s]) for s in stems) for word, stems in words.items()}
+        wanted = _affordable({stem: counts[stem] for stem in stems if counts[stem]})
         if not wanted:
             return Lexical({}, rare)
-        match = " OR ".join(f'"{stem}"' for stem in wanted)
+        if not loaded.twins:  # cards are found by their titles and other names, documents by their wording
+            wanted += [f"{one} {next_}" for one, next_ in self._rules.query_pairs(query) if {one, next_} <= {*wanted}]
+        table = word_index(corpus.id)
+        match = " OR ".join(f'"{phrase}"' for phrase in wanted)
         rows = await self._store.query(
             f"SELECT rowid, -bm25({table}, {WEIGHTS}) FROM {table} WHERE {table} MATCH ?"  # noqa: S608
             f" ORDER BY 2 DESC LIMIT {WORD_HITS}",
             (match,),
         )
         return Lexical(dict(rows), rare)
+
+    async def _count(self, corpus: Corpus, stems: list[str], known: dict[str, int]) -> dict[str, int]:
+        """How many chunks hold each stem; `known` keeps the answers, because counting a common word takes long."""
+        counts = {stem: known[stem] for stem in stems if stem in known}
+        missing = [stem for stem in stems if stem not in counts]
+        if missing:
+            rows = await self._store.query(
+                f"SELECT term, doc FROM {word_index(corpus.id)}_counts WHERE term IN (SELECT value FROM json_each(?))",  # noqa: S608
+                (msgspec.json.encode(missing).decode(),),
+            )
+            found = dict.fromkeys(missing, 0) | dict(rows)
+            if len(known) + len(found) > MOST_KNOWN:
+                known.clear()
+            known.update(found)
+            counts |= found
+        return counts
 
 
 def _affordable(counts: dict[str, int]) -> list[str]:

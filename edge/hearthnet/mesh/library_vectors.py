@@ -20,6 +20,7 @@ FineUnits = dict[int, list[tuple[int, int, float]]]  # chunk -> start, stop, cos
 
 NEAREST_ROWS: Final = 128
 BEST_PIECE: Final = 0.7
+OPENING_SHARE: Final = 0.3  # a text says what it is about where it begins
 
 
 class Place(Struct, frozen=True):
@@ -53,15 +54,24 @@ class Nearness(Struct):
 
     def value(self) -> float:
         """Mean over the kinds that the chunk has."""
-        kinds = [score for score in (self.also, self.sentence) if score]
+        found, kinds = 0.0, 0
         if self.windows:
-            kinds.append(blend(self.window, self.window_sum / self.windows))
-        return sum(kinds) / len(kinds) if kinds else 0.0
+            found, kinds = blend(self.window, self.window_sum / self.windows), 1
+        for score in (self.also, self.sentence):
+            if score:
+                found, kinds = found + score, kinds + 1
+        return found / kinds if kinds else 0.0
 
 
 def blend(best: float, mean: float) -> float:
     """One cosine for several pieces of a chunk: the best counts most, but all count."""
     return BEST_PIECE * best + (1 - BEST_PIECE) * mean
+
+
+def blend_fine(near: Sequence[float]) -> float:
+    """One cosine for the fine units of a chunk, in the order of the text."""
+    every = blend(max(near), sum(near) / len(near))
+    return OPENING_SHARE * near[0] + (1 - OPENING_SHARE) * every
 
 
 class Dense(Struct, frozen=True):
@@ -84,6 +94,7 @@ class CorpusVectors:
         self.places: dict[int, Place] = {}
         self.twins: dict[str, dict[str, int]] = {}  # card id -> language -> chunk
         self.twin_of: dict[int, int] = {}
+        self.holding: dict[str, int] = {}  # stem -> chunks that hold it, as far as it was asked
 
     def add_places(self, rows: Iterable[tuple[int, int, str, str, str]]) -> None:
         """Learn of chunks: (chunk, doc, language, metadata JSON, doc_cid)."""
@@ -148,7 +159,7 @@ _PLACES: Final = (
 )
 _FINE: Final = (
     "SELECT chunk, start, stop, vector FROM library_units"
-    " WHERE chunk IN (SELECT value FROM json_each(?)) AND kind = ? AND vector IS NOT NULL"
+    " WHERE chunk IN (SELECT value FROM json_each(?)) AND kind = ? AND vector IS NOT NULL ORDER BY id"
 )
 _UNITS: Final = (
     "SELECT chunk, kind, start, vector FROM library_units"
@@ -171,6 +182,6 @@ async def load_vectors(store: Store, corpus: int, make: Callable[[int], VectorIn
 
 
 async def read_fine_units(store: Store, chunks: Sequence[int]) -> list[tuple[int, int, int, bytes]]:
-    """Fine units of chunks that have vectors: (chunk, start, stop, vector)."""
+    """Fine units of chunks that have vectors, in the order of the text: (chunk, start, stop, vector)."""
     rows = await store.query(_FINE, (msgspec.json.encode(chunks).decode(), UNIT_FINE))
     return [(chunk, start, stop, vector) for chunk, start, stop, vector in rows]

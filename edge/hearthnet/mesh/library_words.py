@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import Final
 
 from blake3 import blake3
@@ -79,6 +80,16 @@ class WordRules:
         for word in telling:
             wanted |= {f"{word}/{part}": (part,) for part in self.parts(word)}
         return wanted
+
+    def query_pairs(self, text: str) -> list[tuple[str, str]]:
+        """Stems of telling words that stand next to each other in a query, by the rules of each language."""
+        near = [
+            (stem(one, language), stem(two, language))
+            for one, two in pairwise(split_words(text))
+            if not is_common(one) and not is_common(two)
+            for language in ("en", "de")
+        ]
+        return list(dict.fromkeys(near))
 
     def parts(self, word: str) -> list[str]:
         """Known stems with which a long German word begins and ends."""

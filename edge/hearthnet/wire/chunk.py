@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from hearthnet.base.constants import RAG_CHUNK_OVERLAP_TOKENS, RAG_CHUNK_TOKENS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 CHARS_PER_TOKEN: Final = 3.5
 SENTENCE_MAX_CHARS: Final = 600  # what is longer is a table or a list without full stops
 
 _BLANK = re.compile(r"\n[ \t]*\n+")
-_MARKER = re.compile(r"[ \t]*(?:[-*+•–]|\d{1,3}[.)]|>)[ \t]+")
-_HEADING = re.compile(r"[ \t]*(?:#{1,6}[ \t]|\+\+\+|---+[ \t]*$|===+[ \t]*$)")
+_HEADING = r"#{1,6}[ \t]|\+\+\+|---+[ \t]*$|===+[ \t]*$"
+_MARKER = r"(?:[-*+•–]|\d{1,3}[.)]|>)[ \t]+"
+_BREAK = re.compile(rf"^[ \t]*(?:(?P<heading>{_HEADING})|(?P<marker>{_MARKER})|[^\S\n]*$)", re.MULTILINE)
 _STOP = re.compile(r"[.!?…]+[\"”“»«'’)\]]*(?=\s+[\"„“”»«'‘(\[]?[A-ZÄÖÜ0-9])")
 _LAST_WORD = re.compile(r"(?:^|[\s(\[„“\"])([^\s(\[„“\"]*)$")
 _ORDINAL = re.compile(
@@ -29,6 +30,7 @@ _ORDINAL = re.compile(
 _MONTH = re.compile(r"\s+(?:Jan|Feb|Mär|Mar|Apr|Mai|May|Jun|Jul|Aug|Sep|Okt|Oct|Nov|Dez|Dec)[a-zä]*\b")
 _UNIT = re.compile(r"\d\s*[^\W\d_]$")
 _NUMBER = re.compile(r"\s+\d")
+_ABBREVIATION_CHARS: Final = 6  # of the longest one below
 _ABBREVIATIONS: Final = frozenset(
     """z.b b d.h h u.a a u.ä o.ä i.d.r z.t v.a e.g i.e ca bzw ggf evtl inkl exkl zzgl mind vgl dr prof st str tel mr mrs
     ms vs approx hrsg sog bspw allg jan feb apr aug sept sep okt oct nov dez dec jr sr inc ltd""".split()  # noqa: SIM905
@@ -50,35 +52,45 @@ def guess_tokens(chars: int) -> int:
 
 def split_sentences(text: str, within: Span | None = None) -> list[Span]:
     """The sentences of a text, in order, without headings, list markers and surrounding space."""
-    return [piece for block in _blocks(text, within) for piece in _cut_block(text, block)]
+    found: list[Span] = []
+    for start, end in _blocks(text, within):
+        _cut_block(text, start, end, found)
+    return found
 
 
-def chunk_text(text: str, tokens: int = RAG_CHUNK_TOKENS, overlap_tokens: int = RAG_CHUNK_OVERLAP_TOKENS) -> list[Span]:
-    """Overlapping chunks that end at a paragraph if one ends in their second half, else at a sentence, else at a word.
+def chunk_text(
+    text: str,
+    tokens: int = RAG_CHUNK_TOKENS,
+    overlap_tokens: int = RAG_CHUNK_OVERLAP_TOKENS,
+    sections: Sequence[int] = (),
+) -> list[Span]:
+    """Overlapping chunks that end where a section begins (`sections`, ascending) if one does in their second half.
 
-    Every character that is not space is in at least one chunk; no chunk is longer than `tokens`.
+    Else they end at a paragraph there, else at a sentence, else at a word. Every character that is not space is in at
+    least one chunk; no chunk is longer than `tokens`. Nothing of the section before is repeated at its beginning.
     """
     size, overlap = int(tokens * CHARS_PER_TOKEN), int(overlap_tokens * CHARS_PER_TOKEN)
     paragraphs = [found.end() for found in _BLANK.finditer(text)]
     starts = [span.start for span in split_sentences(text)]
     chunks = []
-    start = _skip_space(text, 0)
+    start = _skip_space(text, 0, len(text))
     while start < len(text):
-        end = _chunk_end(text, start, size, paragraphs, starts)
-        trimmed = len(text[start:end].rstrip())
-        if trimmed:
-            chunks.append(Span(start, start + trimmed))
+        end = _chunk_end(text, start, size, (sections, paragraphs, starts))
+        chunks.append(Span(start, _trimmed(text, end)))
         if end >= len(text):
             break
-        start = _skip_space(text, _next_start(text, start, end, overlap, starts))
+        begins = bisect_left(sections, end)
+        whole = begins < len(sections) and sections[begins] == end
+        start = end if whole else _next_start(text, start, end, overlap, starts)
+        start = _skip_space(text, start, len(text))
     return chunks
 
 
-def _chunk_end(text: str, start: int, size: int, paragraphs: list[int], starts: list[int]) -> int:
+def _chunk_end(text: str, start: int, size: int, places: tuple[Sequence[int], ...]) -> int:
     limit = start + size
     if limit >= len(text):
         return len(text)
-    for cuts in (paragraphs, starts):
+    for cuts in places:
         place = bisect_right(cuts, limit) - 1
         if place >= 0 and cuts[place] > start + size // 2:
             return cuts[place]
@@ -103,44 +115,51 @@ def _word_cut(text: str, start: int, limit: int) -> int:
     return limit
 
 
-def _skip_space(text: str, place: int) -> int:
-    while place < len(text) and text[place].isspace():
+def _skip_space(text: str, place: int, end: int) -> int:
+    while place < end and text[place].isspace():
         place += 1
     return place
 
 
-def _blocks(text: str, within: Span | None) -> Iterator[Span]:
+def _trimmed(text: str, end: int) -> int:
+    """The end less the space before it; something else must stand there."""
+    while text[end - 1].isspace():
+        end -= 1
+    return end
+
+
+def _blocks(text: str, within: Span | None) -> Iterator[tuple[int, int]]:
     """Paragraphs and list items; a heading ends one and is none."""
-    first, last = within or Span(0, len(text))
-    start = place = first
-    while place < last:
-        stop = text.find("\n", place, last)
-        stop = last if stop < 0 else stop
-        line = text[place:stop]
-        marker = _MARKER.match(line)
-        heading = _HEADING.match(line)
-        if marker or heading or not line.strip():
-            yield Span(start, place)
-            start = stop if heading else place + (marker.end() if marker else 0)
-        place = stop + 1
-    yield Span(min(start, last), last)
+    start, last = within or (0, len(text))
+    for found in _BREAK.finditer(text, start, last):
+        yield start, found.start()
+        start = found.start()
+        if found["marker"]:
+            start = found.end()
+        elif found["heading"]:
+            line_end = text.find("\n", found.end(), last)
+            start = last if line_end < 0 else line_end
+    yield start, last
 
 
-def _cut_block(text: str, block: Span) -> Iterator[Span]:
-    start = block.start
-    for found in _STOP.finditer(text, block.start, block.end):
-        if found[0].startswith(".") and not found[0].startswith("..") and _goes_on(text, block.start, found):
+def _cut_block(text: str, start: int, end: int, sentences: list[Span]) -> None:
+    floor = start
+    for found in _STOP.finditer(text, start, end):
+        if found[0].startswith(".") and not found[0].startswith("..") and _goes_on(text, floor, found):
             continue
-        yield from _bounded(text, start, found.end())
+        _add_bounded(text, start, found.end(), sentences)
         start = found.end()
-    yield from _bounded(text, start, block.end)
+    _add_bounded(text, start, end, sentences)
 
 
 def _goes_on(text: str, floor: int, stop: re.Match[str]) -> bool:
     """Whether this full stop belongs to an abbreviation, an initial or an ordinal number."""
-    before = text[max(floor, stop.start() - 40) : stop.start()]
-    found = _LAST_WORD.search(before)
+    place = stop.start()
+    found = _LAST_WORD.search(text[max(floor, place - _ABBREVIATION_CHARS - 1) : place])
     word = found[1].lower() if found else ""
+    if len(word) > _ABBREVIATION_CHARS:
+        return False
+    before = text[max(floor, place - 40) : place]
     if len(word) == 1 and word.isalpha():
         return not _UNIT.search(before)  # an initial, not "5 l."
     if word in _ABBREVIATIONS:
@@ -152,14 +171,13 @@ def _goes_on(text: str, floor: int, stop: re.Match[str]) -> bool:
     return False
 
 
-def _bounded(text: str, start: int, end: int) -> Iterator[Span]:
-    start = _skip_space(text[:end], start)
+def _add_bounded(text: str, start: int, end: int, sentences: list[Span]) -> None:
+    start = _skip_space(text, start, end)
     while start < end:
         stop = end if end - start <= SENTENCE_MAX_CHARS else _soft_cut(text, start, start + SENTENCE_MAX_CHARS)
-        trimmed = len(text[start:stop].rstrip())
-        if any(sign.isalnum() for sign in text[start:stop]):
-            yield Span(start, start + trimmed)
-        start = _skip_space(text[:end], stop)
+        if text[start].isalnum() or any(sign.isalnum() for sign in text[start:stop]):
+            sentences.append(Span(start, _trimmed(text, stop)))
+        start = _skip_space(text, stop, end)
 
 
 def _soft_cut(text: str, start: int, limit: int) -> int:
