@@ -66,5 +66,6 @@ def test_every_skip_names_what_is_missing(path):
 
 def test_the_layers_stand_in_the_configuration():
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    assert '"cli | conformance", "node", "web | adapters", "capabilities", "mesh", "ports", "wire", "base"' in text
+    lower = '"web | adapters", "capabilities", "mesh", "ports", "wire", "base"'
+    assert f'"cli | conformance", "node", "startup", {lower}' in text
     assert "exhaustive = true" in text

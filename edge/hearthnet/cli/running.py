@@ -52,9 +52,16 @@ async def _run(paths: Paths, config: Config, console: Console, *, with_ui: bool)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, startup.stopping.set)
     await startup.open(with_ui=with_ui)
-    # in a thread: the listeners stand already, and `/health` answers while services and pages are loaded
-    module = await asyncio.to_thread(import_module, "hearthnet.node")
-    node: Node = module.Node(startup)
+    try:
+        # in a thread: the listeners stand already, and `/health` answers while services and pages are loaded
+        module = await asyncio.to_thread(import_module, "hearthnet.node")
+        await _serve(module.Node(startup), console, with_ui=with_ui)
+    finally:
+        await startup.close()
+
+
+async def _serve(node: Node, console: Console, *, with_ui: bool) -> None:
+    startup, config = node.startup, node.config
     await node.start(with_ui=with_ui)
     try:
         host = config.ui.host if config.ui.host not in ("0.0.0.0", "::", "") else "127.0.0.1"  # noqa: S104
