@@ -23,6 +23,7 @@ from hearthnet.base.ulid import Ulids
 from hearthnet.mesh.bus import CapabilityBus
 from hearthnet.ports import Address, Peer
 from hearthnet.web.bus_api import build_node_app
+from hearthnet.web.connections import Bounds
 from hearthnet.web.door import Door, NodeFacts
 from hearthnet.web.serving import Listener
 from hearthnet.wire import canonical
@@ -54,6 +55,8 @@ class Members:
 class Node:
     """A node with its door for other nodes, on a free port of this machine."""
 
+    bounds = Bounds()
+
     def __init__(self, seed, folder, members, *, now=1_800_000_000.0, community=COMMUNITY):
         self.key = KeyPair(seed * 32)
         self.clock = FakeClock(now=now)
@@ -67,7 +70,8 @@ class Node:
         short = short_id(self.key.node_id)
         facts = NodeFacts(self.key.node_id, short, "Linde 4", "ABCD", self.clock.monotonic(), "0.1.0")
         door = Door(
-            facts, config, SimpleNamespace(data=folder), SimpleNamespace(clock=self.clock), self.bus, None, self.traces,
+            facts, config, SimpleNamespace(data=folder), SimpleNamespace(clock=self.clock, events=None), self.bus, None,
+            self.traces,
             {}, str, print, {},
         )  # fmt: skip
         self.app = build_node_app(door, self.key, SimpleNamespace(community=community, members=members), self.metrics)
@@ -75,7 +79,7 @@ class Node:
         self.folder = folder / seed.hex()
 
     async def __aenter__(self):
-        self.listener = Listener(self.app)
+        self.listener = Listener(self.app, self.bounds)
         await self.listener.open()
         port = await self.listener.listen("127.0.0.1", 0, "transport.port", server_context(self.folder, self.key))
         self.peer = Peer(self.key.node_id, (Address("127.0.0.1", port),))
