@@ -23,8 +23,10 @@ from hearthnet.mesh import conversations, event_rows, library_schema
 from hearthnet.mesh.bus import CapabilityBus
 from hearthnet.mesh.capability import Descriptor, offered_by
 from hearthnet.mesh.event_check import check_head
+from hearthnet.mesh.event_topics import tell_events
 from hearthnet.mesh.events import EventLog, create_community
 from hearthnet.mesh.peer_server import MeshServer
+from hearthnet.mesh.pubsub import PubSub
 from hearthnet.mesh.services import Services
 from hearthnet.mesh.snapshots import Snapshots
 from hearthnet.mesh.supervisor import Supervisor
@@ -126,7 +128,7 @@ class Node:
         services = Services(
             config=self.config, paths=self.paths, clock=self.clock, store=store, blobs=blobs, engines=engines, bus=bus,
             spawn=self.supervisor.spawn, phrase=self._phrase, reader=_make_reader(), vectors=_make_vectors,
-            events=events, server=MeshServer(bus, events, self.clock),
+            events=events, server=MeshServer(bus, events, self.clock, pubsub=_open_topics(events)),
             transport=await self._open_transport(key, events),
         )  # fmt: skip
         self._keep("tasks", self.supervisor.close)
@@ -262,6 +264,12 @@ class Node:
                 log.warning("no backup: %s", error.detail)
             except StoreCorrupt as error:  # the older backups stay; the next start restores one
                 log.critical("no backup: %s; %s", error.detail, error.fix)
+
+
+def _open_topics(events: EventLog) -> PubSub:
+    pubsub = PubSub(secrets.token_bytes)
+    events.subscribe(tell_events(pubsub))
+    return pubsub
 
 
 def _make_reader() -> Any:
