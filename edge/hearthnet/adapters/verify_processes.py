@@ -35,24 +35,27 @@ class VerifyProcesses:
 
     def __init__(self, linger_s: float = LINGER_S) -> None:
         self._lock = threading.Lock()
+        self._turns = threading.Semaphore(os.cpu_count() or 1)  # more callers than children keep every child busy
         self._idle: list[subprocess.Popen[bytes]] = []
         self._linger_s = linger_s
         self._end_soon: threading.Timer | None = None
 
     def check(self, wires: Sequence[bytes]) -> list[EventVerdict]:
         """Form, data and signature of each event; raises Unavailable when there is no child to ask."""
-        with self._lock:
-            self._stay()
-            child = self._idle.pop() if self._idle else None
-        child = child or _start()
-        try:
-            verdicts = _ask(child, _pack(wires))
-        except (OSError, EOFError, msgspec.DecodeError) as error:
-            _end(child, kill=True)
-            raise Unavailable("the process that checks events ended") from error
-        with self._lock:
-            self._idle.append(child)
-        return verdicts
+        request = _pack(wires)
+        with self._turns:
+            with self._lock:
+                self._stay()
+                child = self._idle.pop() if self._idle else None
+            child = child or _start()
+            try:
+                reply = _ask(child, request)
+            except (OSError, EOFError) as error:
+                _end(child, kill=True)
+                raise Unavailable("the process that checks events ended") from error
+            with self._lock:
+                self._idle.append(child)
+        return _read(reply)
 
     def rest(self) -> None:
         """Nothing more to check for now: the children end unless more comes soon."""
@@ -87,14 +90,18 @@ def _start() -> subprocess.Popen[bytes]:
         raise Unavailable(f"no process to check events: {error.strerror}") from error
 
 
-def _ask(child: subprocess.Popen[bytes], request: bytes) -> list[EventVerdict]:
+def _ask(child: subprocess.Popen[bytes], request: bytes) -> bytes:
     source, target = _pipes(child)
     target.write(len(request).to_bytes(4) + request)
     target.flush()
     header = source.read(4)
     if len(header) < 4:
         raise EOFError
-    return _read(source.read(int.from_bytes(header)))
+    size = int.from_bytes(header)
+    reply = source.read(size)
+    if len(reply) < size:
+        raise EOFError
+    return reply
 
 
 def _end(child: subprocess.Popen[bytes], *, kill: bool = False) -> None:

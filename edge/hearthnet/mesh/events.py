@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from operator import lt
+from typing import TYPE_CHECKING, Final, cast
 
 from msgspec import Struct
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 _BULK_EVENTS: Final = 4096  # so many at once are worth starting processes for
 _RECEIVE_EVENTS: Final = 1024  # stored together
-_BATCHES_AHEAD: Final = 2  # verified while the one before is stored
+_BATCHES_AHEAD: Final = 3  # verified while the one before is stored
 _EVENT_KINDS: Final = frozenset(EVENT_TYPES.values())
 
 
@@ -265,6 +266,8 @@ class EventLog:
         known = await self.history.known(doubtful)
         late = await self._verifier.verify([item for item in doubtful if item.hash not in known])
         found = [*checked, *late] if late else checked
+        if _is_in_order(found):
+            return cast("list[Sealed]", found), Receipt(duplicates=len(wires) - len(found))
         verified = {item.hash: item for item in found if isinstance(item, Sealed)}
         rejected = tuple([item for item in found if isinstance(item, Rejection)])
         duplicates = len(wires) - len(verified) - len(rejected)
@@ -294,6 +297,14 @@ class EventLog:
 async def create_community(log: EventLog, name: str) -> Sealed:
     """Found a community of one: this node is its root and anchor (decision 27). Raises EventRejected elsewhere."""
     return await log.append(CommunityCreated(name, NodeID(log.community), CommunityPolicy()))
+
+
+def _is_in_order(found: Sequence[Sealed | Rejection | Unverified]) -> bool:
+    """Whether all are good and their Lamport times rise strictly: the usual page of a log."""
+    if not all(type(item) is Sealed for item in found):
+        return False
+    times = [item.event.lamport for item in cast("Sequence[Sealed]", found)]
+    return all(map(lt, times, times[1:]))
 
 
 def _settle(future: asyncio.Future[EventBatch], batch: EventBatch | None, error: BaseException | None) -> None:

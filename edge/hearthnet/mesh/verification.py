@@ -54,7 +54,7 @@ class Verifier:
     def __init__(self, community: CommunityID, bulk: BulkVerifier | None = None) -> None:
         self._community = community
         self._bulk = bulk
-        self._workers = ThreadPoolExecutor(os.cpu_count() or 1, "verify")
+        self._workers = ThreadPoolExecutor((os.cpu_count() or 1) + 1, "verify")
 
     async def check(
         self, wires: Sequence[bytes], is_new: Callable[[Sealed], bool]

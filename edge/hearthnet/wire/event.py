@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta, Raw, Struct, inspect
+from msgspec import Meta, Raw, Struct, inspect, structs
 
 from hearthnet.base.constants import EVENT_MAX_BYTES
 from hearthnet.base.errors import BadRequest, EventRejected, NotCanonical, SchemaMismatch
@@ -19,7 +19,7 @@ from hearthnet.wire.chain import ChainEntry
 from hearthnet.wire.cid import cid_of
 from hearthnet.wire.event_types import EVENT_TYPES
 from hearthnet.wire.field import CidField, CommunityField, CountField, NodeIdField, TimeField, UlidField
-from hearthnet.wire.timestamp import format_time, parse_time
+from hearthnet.wire.timestamp import Timestamp, format_time, refuse_no_day
 
 _Positive = Annotated[int, Meta(ge=1, le=canonical.INT_MAX)]
 
@@ -40,6 +40,24 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     schema_version: Literal[2]
     signature: Signature = Signature("")
     wall_clock: TimeField  # the author's claim, for people
+
+
+class _Checked(Struct, gc=False):
+    """An envelope that was checked before, read without looking at its fields again."""
+
+    author: NodeID
+    author_seq: int
+    community_id: CommunityID
+    data: Raw
+    event_id: str
+    event_type: str
+    lamport: int
+    schema_version: Literal[2]
+    wall_clock: Timestamp
+    author_epoch: int = 0
+    expires_at: Timestamp | Literal[""] = ""
+    prev: CID | Literal[""] = ""
+    signature: Signature = Signature("")
 
 
 class Draft(Struct, frozen=True, gc=False):
@@ -78,13 +96,14 @@ class Sealed(Struct, frozen=True, gc=False):
     @classmethod
     def of_checked(cls, wire: bytes, hash_: CID) -> Sealed:
         """Bytes that another process of this node opened and verified; nothing is checked again."""
-        event = _decode(wire)
+        event = Event(**structs.asdict(_decode_checked(wire)))
         return cls(event, _check_data[event.event_type](event.data), hash_, wire)
 
 
 _TIME_BYTES = len(',"wall_clock":"2026-01-31T08:15:00Z"}')  # what follows the signature
 _SIGNATURE_BYTES = len(',"signature":"ed25519:"') + 86
 _decode = msgspec.json.Decoder(Event).decode
+_decode_checked = msgspec.json.Decoder(_Checked).decode
 _encode = msgspec.json.Encoder().encode
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
 _check_data = {name: msgspec.json.Decoder(kind).decode for name, kind in EVENT_TYPES.items()}
@@ -152,9 +171,9 @@ def open_event(wire: bytes) -> Sealed:
 
 def open_and_verify(wire: bytes) -> Sealed:
     """Read an event's bytes and check everything; raises BadRequest, EventRejected, InvalidSignature."""
-    sealed, body = _open(wire)
+    sealed, signed = _open(wire)
     event = sealed.event
-    identity.verify(event.author, identity.Domain.EVENT, event.community_id, body, event.signature)
+    identity.verify_input(event.author, signed, event.signature)
     return sealed
 
 
@@ -168,11 +187,11 @@ def _open(wire: bytes) -> tuple[Sealed, bytes]:
         raise NotCanonical("the event is not in canonical form")
     if (event.author_seq == 1) != (event.prev == ""):
         raise EventRejected("the first event of an author, and only that, has no prev")
-    parse_time(event.wall_clock)
+    refuse_no_day(event.wall_clock)
     if event.expires_at:
-        parse_time(event.expires_at)
-    body = _unsigned(event, wire)
-    return Sealed(event, _read_data(event), _hash(event, body), wire), body
+        refuse_no_day(event.expires_at)
+    signed = identity.signing_input(identity.Domain.EVENT, event.community_id, _unsigned(event, wire))
+    return Sealed(event, _read_data(event), cid_of(signed), wire), signed
 
 
 def verify_event(sealed: Sealed) -> None:

@@ -7,7 +7,8 @@ and one made in a community is none in another.
 from __future__ import annotations
 
 import re
-from base64 import b32encode, urlsafe_b64decode, urlsafe_b64encode
+from base64 import b32encode, urlsafe_b64encode
+from binascii import a2b_base64
 from enum import Enum
 from functools import lru_cache
 from typing import ClassVar
@@ -20,6 +21,7 @@ from hearthnet.base.errors import BadRequest, InvalidSignature, KeyFileError
 from hearthnet.base.types import CommunityID, NodeID, ShortID, Signature
 
 _PREFIX = "ed25519:"
+_STANDARD = bytes.maketrans(b"-_", b"+/")
 _TEXT = re.compile(r"ed25519:[A-Za-z0-9_-]+", re.ASCII)
 _NODE_ID_CHARS = len(_PREFIX) + 43
 _SIGNATURE_CHARS = len(_PREFIX) + 86
@@ -79,9 +81,14 @@ class KeyPair:
 
 def verify(node_id: NodeID, domain: Domain, community: CommunityID, body: bytes, signature: Signature) -> None:
     """Raise InvalidSignature unless `node_id` signed exactly this, for this domain and community."""
+    verify_input(node_id, signing_input(domain, community, body), signature)
+
+
+def verify_input(node_id: NodeID, signed: bytes, signature: Signature) -> None:
+    """Like `verify`, of what `signing_input` gave."""
     try:
         raw = _from_text(signature, _SIGNATURE_CHARS)
-        crypto_sign_open(raw + signing_input(domain, community, body), public_key_of(node_id))
+        crypto_sign_open(raw + signed, public_key_of(node_id))
     except BadRequest as error:
         raise InvalidSignature(error.detail) from error
     except BadSignatureError as error:
@@ -119,4 +126,4 @@ def _from_text(text: str, chars: int) -> bytes:
         raise BadRequest(f"not {_PREFIX} and {chars - len(_PREFIX)} base64url characters")
     if text[-1] not in _LAST_LETTERS[chars]:  # unused bits set: a second spelling of the same id
         raise BadRequest("base64url with unused bits set")
-    return urlsafe_b64decode(text[len(_PREFIX) :] + "=" * (-(chars - len(_PREFIX)) % 4))
+    return a2b_base64(text[len(_PREFIX) :].encode().translate(_STANDARD) + b"==")

@@ -34,6 +34,16 @@ def parse_time(text: str) -> int:
     return int((moment - _EPOCH).total_seconds())
 
 
+def refuse_no_day(text: str) -> None:
+    """Raise BadRequest unless the day of a time that fits TIMESTAMP_PATTERN exists."""
+    _check_day(text[:10])
+
+
+@lru_cache(maxsize=1024)
+def _check_day(day: str) -> None:
+    parse_time(f"{day}T00:00:00Z")
+
+
 @lru_cache(maxsize=64)  # many things happen in one second
 def _format_whole(seconds: int) -> Timestamp:
     moment = _EPOCH + timedelta(seconds=seconds)
