@@ -30,6 +30,7 @@ from hearthnet.mesh.pubsub import PubSub
 from hearthnet.mesh.services import Services
 from hearthnet.mesh.snapshots import Snapshots
 from hearthnet.mesh.supervisor import Supervisor
+from hearthnet.mesh.upkeep import Upkeep
 from hearthnet.mesh.views import DocumentsView
 from hearthnet.ports import Migration
 from hearthnet.web import session
@@ -145,6 +146,10 @@ class Node:
             self.admin_path = f"/pair/{await door.sessions.open_pairing(Role.ADMIN)}"
         self.startup.admit(whole)
         self.supervisor.spawn("backups", self._back_up(events))
+        upkeep = Upkeep(self.clock, self._notices)
+        upkeep.look(events)
+        self.supervisor.spawn("integrity walk", upkeep.check(list(self._stores.values()), events))
+        self.supervisor.spawn("retention", upkeep.forget(events))
         log.info("node %s is up on port %s", short_id(key.node_id), self.startup.ui_port)
 
     def _register(self, services: Services, bus: CapabilityBus, kinds: list[type]) -> None:
@@ -223,7 +228,7 @@ class Node:
         startup = self.startup
         facts = NodeFacts(
             key.node_id, short_id(key.node_id), startup.name, startup.letters, startup.started_at, __version__,
-            tuple(self._notices),
+            self._notices,
         )  # fmt: skip
         folder = import_module("hearthnet.adapters.models_dir").open_models(self.paths)
         models = import_module("hearthnet.adapters.model_shelf").ModelShelf(folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -32,7 +32,7 @@ class NodeFacts(Struct, frozen=True):
     letters: str  # the four letters on the case
     started_at: float
     version: str
-    notices: tuple[str, ...] = ()  # locale keys of what people must know, e.g. a restored database
+    notices: Sequence[str] = ()  # locale keys of what people must know, e.g. a restored database; grows while it runs
 
 
 class Door(Struct, frozen=True):
