@@ -59,11 +59,11 @@ class Affirming(FakeEngines):
 async def make_world(tmp_path):
     made = []
 
-    async def make(text):
+    async def make(text, **fields):
         paths = resolve_paths({"HEARTHNET_HOME": str(tmp_path)})
         paths.create()
         embedder = open_engines(Config(), paths, SystemClock())
-        world = AnswerWorld(tmp_path, EmbedderBeside(embedder, text))
+        world = AnswerWorld(tmp_path, EmbedderBeside(embedder, text), **fields)
         made.append((world, embedder))
         await world.start()
         return world

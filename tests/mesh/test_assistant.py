@@ -76,7 +76,17 @@ async def test_what_the_library_does_not_hold_is_said_so_in_the_language_of_the_
 
     assert words(frames) == ["<de ask.missing>"]
     assert frames[-1].tier == "not_in_library"
-    assert [item.card_id for item in sources(frames)] == ["T10"]  # the nearest cards are shown
+    assert not sources(frames)  # nothing comes near
+
+
+async def test_a_refusal_names_the_cards_that_come_near(desk):
+    desk.library.confidence["system"] = 0.4
+
+    frames = await desk.ask("how loud is a generator")
+
+    assert words(frames) == ["<en ask.missing> <en ask.nearest> Carbon monoxide."]
+    assert [(item.number, item.card_id) for item in sources(frames)] == [(1, "T10")]
+    assert frames[-1].tier == "not_in_library"
 
 
 async def test_without_a_text_model_the_rank_alone_answers(tmp_path):

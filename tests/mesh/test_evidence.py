@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -9,6 +10,7 @@ from hearthnet.mesh.evidence import (
     FORBIDS_MAX,
     SENTENCES_MAX,
     choose_statements,
+    count_speakers,
     rank_statements,
     statements_of,
 )
@@ -73,6 +75,72 @@ def test_a_card_without_grave_sections_is_not_grave():
 
 def test_no_passage_makes_no_choice():
     assert choose_statements([]).fixed == ()
+
+
+BLEEDING = """## Help first
+Call 112 for heavy bleeding.
+Press a cloth hard on the bleeding wound.
+
+## Do now
+1. Lay the person down.
+2. Put on a pressure bandage.
+
+## Do not
+- Never loosen a tourniquet.
+"""
+
+
+def test_the_act_beside_the_call_for_help_comes_before_everything_else():
+    passage = make_passage(BLEEDING)
+    near = {item.text: 0.85 for item in statements_of([passage])}
+
+    choice = choose_statements(rank("how do i stop heavy bleeding", passage, near=near))
+
+    assert [item.text for item in choice.fixed[:2]] == [
+        "Call 112 for heavy bleeding.",
+        "Press a cloth hard on the bleeding wound.",
+    ]
+
+
+def test_between_acts_as_near_the_one_that_the_card_sets_first_comes_first():
+    passage = make_passage("## Do now\n1. Lay the person down.\n2. Put on a bandage.\n3. Write down the time.\n")
+    near = {item.text: 0.85 for item in statements_of([passage])}
+
+    choice = choose_statements(rank("what now", passage, near=near))
+
+    assert [item.line for item in (*choice.fixed, *choice.open)] == [0, 1, 2]
+
+
+def test_the_act_nearest_to_the_question_is_not_lost_far_down_a_card():
+    text = (
+        "## Do now\n" + "".join(f"{n}. Do the thing number {n}.\n" for n in range(1, 9)) + "9. Call Munich 089 19240.\n"
+    )
+    passage = make_passage(text)
+    near = {item.text: 0.85 for item in statements_of([passage])} | {"Call Munich 089 19240.": 0.86}
+
+    choice = choose_statements(rank("for bavaria", passage, near=near))
+
+    assert "Call Munich 089 19240." in [item.text for item in (*choice.fixed, *choice.open)][:2]
+
+
+def test_a_third_card_is_heard_only_where_it_forbids_what_is_asked():
+    passages = [
+        make_passage(PLAIN_CARD, score=0.9, card="T31"),
+        make_passage(BLEEDING, score=0.7, card="T67"),
+        make_passage(
+            "## Do not\n- Never drink alcohol against cold.\n- Do not rub cold skin.\n", score=0.7, card="T13"
+        ),
+    ]
+    statements = [msgspec.structs.replace(item, near=0.8) for item in statements_of(passages)]
+    statements[-2] = msgspec.structs.replace(statements[-2], near=0.9)
+    near = {item.text: item.near for item in statements}
+
+    ranked = rank_statements("a schnapps against the cold", passages, statements, near)
+    choice = choose_statements(ranked, count_speakers(passages))
+
+    foreign = [item.text for item in (*choice.fixed, *choice.open) if item.source > 0]
+    assert foreign == ["Never drink alcohol against cold."]
+    assert choice.warns
 
 
 headings = st.sampled_from(["Help first", "Do now", "Do not", "Why", "Get help when"])

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 CARDS_READ: Final = 3  # cards that are looked at, and that a refusal shows
 DOCUMENTS_READ: Final = 3
-NEAREST_FROM: Final = 0.1  # probability below which not even the nearest cards are worth showing
+NEAREST_FROM: Final = 0.25  # probability below which not even the nearest cards are worth showing
 NOTHING: Final = Choice((), (), 0)
 LANGUAGES: Final = ("de", "en")
 
@@ -213,13 +213,16 @@ class Assistant:
                 yield recital.quote(item)
 
     async def _refuse(self, call: Call, ground: _Ground, recital: Recital) -> AsyncGenerator[Frame, None]:
-        """Say that it is not here, and what the nearest helpful card says first."""
+        """Say that it is not here and what comes nearest; only where life or health may be at stake, whom to call."""
         recital.tier = Tier.NOT_IN_LIBRARY
         verdict = ground.verdict
         card = await self._retrieval.read_card(call, verdict.card, ground.language) if verdict.card else None
         place = recital.add_source(card) if card else 0
         yield recital.sources()
-        yield Token(self._services.phrase(ground.language, "ask.missing"))
+        phrase, places = self._services.phrase, range(1, len(ground.passages) + 1)
+        titles = "; ".join(dict.fromkeys(passage.metadata.doc_title for passage in ground.passages))
+        named = f" {phrase(ground.language, 'ask.nearest')} {titles}." if titles else ""
+        yield Token(f"{phrase(ground.language, 'ask.missing')}{named}", tuple(places))
         for step in verdict.steps:
             found = find_quote(step, [card.text]) if card else None
             if found is not None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hearthnet.mesh.passages import Passage
 
 SENTENCES_MAX: Final = 5
+SENTENCES_MIN: Final = 4  # fewer are filled up with acts of the first card
 FORBIDS_MAX: Final = 3
 WARNED_PLACE: Final = 2.0  # behind a prohibition the place of an act counts more: the one set first is the safe way
 WORDS_WEIGHT: Final = 0.1  # of the share of the question's words that a sentence holds, against cosines
@@ -30,14 +31,15 @@ COMPANION_NEAR: Final = 0.012  # a second card that fits nearly as well may spea
 COMPANION_SAID: Final = 2  # sentences of it
 NEAR_ENOUGH: Final = 0.045  # so far below the best sentence one still belongs to the answer
 HELP_NEAR: Final = 0.03  # the same for the act that a card sets beside its call for help
-FOREIGN_LEAD: Final = 0.01  # a prohibition of a further card has to be nearer by as much
+FOREIGN_LEAD: Final = 0.02  # a prohibition of a further card has to be nearer by as much
 SECOND_FORBID: Final = 0.02  # behind the nearest prohibition a further one is said only if it is as near
 FORBIDDEN_FROM: Final = 0.84  # cosine to a prohibition from which a question is about something forbidden
 ALIKE: Final = 0.7  # sentences that share so many words say the same
 
 # Cards set the most important act first: their order is a better judge of use than a cosine (docs/benchmarks.md).
 HELP_PRIOR: Final = 0.02
-REMARK_PRIOR: Final = -0.02  # reasons and signs answer few questions alone
+REMARK_PRIOR: Final = -0.03  # reasons and signs answer few questions alone
+PLACE_LAST: Final = 3  # further down all lines are alike: there cards list
 PLACE_PRIOR: Final = {"do": -0.006, "help": -0.006, "never": -0.003}  # a line further down
 
 _HEADING: Final = re.compile(r"^## (.+)$", re.MULTILINE)
@@ -159,13 +161,7 @@ def choose_statements(ranked: Sequence[Statement], speakers: int = 2) -> Choice:
     fixed += [item for item in helps if item is not first and item.score >= top - HELP_NEAR]
     forbids = _forbids(ranked, spoken, top)
     fixed += [item for item in forbids if not _said(item, fixed)]
-    rest: list[Statement] = []
-    for item in sorted(spoken, key=lambda item: -item.score - WARNED_PLACE * _place(item)) if forbids else spoken:
-        aside = item.source != main and (item.section == "help" or _count(rest, item.source) >= COMPANION_SAID)
-        if item.section == "never" or aside or item is first or _said(item, [*fixed, *rest]):
-            continue
-        if item.score >= top - NEAR_ENOUGH or not rest:
-            rest.append(item)
+    rest = _acts(spoken, fixed, top, warned=bool(forbids))
     fixed += rest[:1]
     room = max(0, SENTENCES_MAX - len(fixed))
     if forbids and forbids[0].score >= max((item.score for item in rest), default=0.0):
@@ -173,13 +169,32 @@ def choose_statements(ranked: Sequence[Statement], speakers: int = 2) -> Choice:
     return Choice(tuple(fixed), tuple(rest[1:]), room, warns=bool(forbids))
 
 
+def _acts(spoken: Sequence[Statement], fixed: Sequence[Statement], top: float, *, warned: bool) -> list[Statement]:
+    """What to do, and reasons, best first; the act nearest to the question is never further back than second."""
+    main = min(item.source for item in spoken)
+    rest: list[Statement] = []
+    for item in sorted(spoken, key=lambda item: -item.score - WARNED_PLACE * _place(item)) if warned else spoken:
+        aside = item.source != main and (item.section == "help" or _count(rest, item.source) >= COMPANION_SAID)
+        if item.section == "never" or aside or _said(item, [*fixed, *rest]):
+            continue
+        few = item.source == main and item.section == "do" and len(fixed) + len(rest) < SENTENCES_MIN
+        if item.score >= top - NEAR_ENOUGH or few or not rest:
+            rest.append(item)
+    acts = [item for item in spoken if item.source == main and item.section in ("do", "") and not _said(item, fixed)]
+    nearest = max(acts, key=lambda item: item.score - _prior(item), default=None)
+    if nearest in rest[2:] or (nearest and not _said(nearest, rest)):
+        rest = [item for item in rest if item is not nearest]
+        rest.insert(1, nearest)
+    return rest
+
+
 def _forbids(ranked: Sequence[Statement], spoken: Sequence[Statement], top: float) -> list[Statement]:
     """The prohibitions that the question comes near to, nearest first; of a card that does not speak at most one."""
     own = [item for item in spoken if item.section == "never"]
     near = [item for item in own if item.score >= top - NEAR_ENOUGH or item.near >= FORBIDDEN_FROM]
     least = max((item.score + FOREIGN_LEAD for item in own), default=0.0)
-    foreign = [item for item in ranked if item.section == "never" and item not in spoken]
-    foreign = [item for item in foreign if item.score >= max(least, top - NEAR_ENOUGH)][:1]
+    foreign = [item for item in ranked if item.section == "never" and item.source not in {one.source for one in spoken}]
+    foreign = [item for item in foreign if item.score >= least and item.near >= FORBIDDEN_FROM][:1]
     best = max((item.score for item in (*near, *foreign)), default=0.0)
     said: list[Statement] = []
     for item in sorted((*near, *foreign), key=lambda item: (item.source, -item.score)):  # of two alike the first card's
@@ -198,7 +213,7 @@ def _prior(item: Statement) -> float:
 
 
 def _place(item: Statement) -> float:
-    return item.line * PLACE_PRIOR.get(item.section, 0.0)
+    return min(item.line, PLACE_LAST) * PLACE_PRIOR.get(item.section, 0.0)
 
 
 def stems_of(text: str, language: str) -> frozenset[str]:
