@@ -15,6 +15,7 @@ AWAITED = {
     "edge/hearthnet/mesh/standing.py": "sync, once the node composes it",
     "edge/hearthnet/mesh/sync_client.py": "sync, once the node composes it",
     "edge/hearthnet/mesh/sync_index.py": "sync, once the node composes it",
+    "edge/hearthnet/mesh/sync_session.py": "sync, once the node composes it",
     "edge/hearthnet/mesh/sync_server.py": "sync, once the node composes it",
     "edge/hearthnet/wire/merged_keys.py": "sync, once the node composes it",
     "edge/hearthnet/wire/negentropy.py": "sync, once the node composes it",

@@ -8,7 +8,9 @@ import json
 import pytest
 
 from hearthnet.adapters.network_fake import Link
-from hearthnet.base.errors import CallTimeout, Unavailable
+from hearthnet.base.errors import CallTimeout, DiskFull, Unavailable
+from hearthnet.mesh import sync_session
+from hearthnet.mesh.sync_index import ASIDE_PARTNERS_MAX
 from hearthnet.mesh.sync_server import HEADS_PATH
 from mesh.log_world import COMMUNITY, document
 from mesh.sync_world import SyncNode, Town
@@ -140,7 +142,8 @@ async def test_a_break_loses_nothing_and_the_next_session_goes_on():
     await town.close()
 
 
-async def test_many_events_take_several_bodies(town):
+async def test_many_events_take_several_bodies(town, monkeypatch):
+    monkeypatch.setattr(sync_session, "STORE_EVENTS", 700)  # store some while the next are fetched
     anna, bert = town.nodes["anna"], town.nodes["bert"]
     long_title = "x" * 290
     await anna.log.append_all([document(number, title=f"{number} {long_title}") for number in range(2500)])
@@ -233,6 +236,31 @@ async def test_damaged_bytes_are_not_passed_on(town):
     assert good.hash in await bert.hashes()
     assert bad.hash not in await bert.hashes()
     assert bert.bans == []
+
+
+async def test_a_full_disk_ends_the_session_and_what_was_stored_stays(town, monkeypatch):
+    monkeypatch.setattr(sync_session, "STORE_EVENTS", 300)
+    anna, bert = town.nodes["anna"], town.nodes["bert"]
+    await anna.log.append_all([document(number) for number in range(1500)])
+    bert.store.fill_disk(250_000)
+    with pytest.raises(DiskFull):
+        await bert.sync(anna)
+    stored = await bert.hashes()
+    assert len(stored) < 1500
+    bert.store.free_disk()
+    result = await bert.sync(anna)
+    assert result.complete
+    assert stored < await bert.hashes() == await anna.hashes()
+    assert result.pulled == len(await bert.hashes()) - len(stored)
+
+
+async def test_forgetting_is_remembered_of_a_bounded_number_of_partners(town):
+    index = town.nodes["anna"].index
+    for number in range(ASIDE_PARTNERS_MAX + 5):
+        assert index.set_aside(f"partner {number}", [number.to_bytes(8) + bytes(32)]) == 1
+    assert index.seen_by("partner 0") is index.keys
+    last = index.seen_by(f"partner {ASIDE_PARTNERS_MAX + 4}")
+    assert len(last) == len(index.keys) + 1
 
 
 # ---- gossip -------------------------------------------------------------------------------------------------------

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import os
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hearthnet.base.constants import LAMPORT_MAX_JUMP
-from hearthnet.base.errors import BadRequest, RateLimited
+from hearthnet.base.errors import BadRequest, CallTimeout, RateLimited
+from hearthnet.mesh import sync_session
 from hearthnet.mesh.standing import ALLOWANCE_BYTES, BAN_MAX_S, BAN_S, PARTNERS_MAX, Standing
 from hearthnet.mesh.sync_server import EVENTS_PATH, FETCH_PATH, RECONCILE_PATH
+from hearthnet.mesh.sync_session import SESSION_MAX_S
 from hearthnet.wire.community import CommunityPolicy, PolicyUpdated
 from hearthnet.wire.negentropy import FINGERPRINT, ID_LIST, INFINITY, Range, decode_message, encode_message
 from hearthnet.wire.reconcile import Wanted
@@ -120,6 +123,7 @@ def not_canonical(town):
     return mallory_in(town).seal(document(1)).wire.replace(b'":', b'": ', 1)
 
 
+HISTORIES = int(os.environ.get("HEARTHNET_HISTORIES", "25"))
 FALSE = [
     forged, changed, unsigned, with_an_empty_signature, of_another_community, of_a_stranger, written_before_joining,
     back_dated_in_the_chain, with_a_huge_time, no_event, not_canonical,
@@ -153,7 +157,7 @@ async def test_replayed_events_change_nothing_and_are_not_even_checked(town):
 
 
 @given(data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=HISTORIES)
 def test_among_true_events_no_false_one_is_stored(data):
     async def run():
         town = await Town().settle("founder", "anna", "mallory")
@@ -306,6 +310,10 @@ LIES = {
     "not events": {"reconcile": lambda _: named(10), "fetch": lambda _: encode_events(COMMUNITY, [b"{}"])},
     "unwanted events": {"reconcile": lambda _: named(10)},
     "no receipt": {"reconcile": lambda _: named(0), "receive": lambda _: b"thanks"},
+    "choosy": {
+        "reconcile": lambda _: named(0),
+        "receive": lambda body: encode_receipt(EventsReceipt(1, 3, (), 9)),
+    },
     "forgetful": {
         "reconcile": lambda _: named(0),
         "receive": lambda body: encode_receipt(EventsReceipt(len(decode_events(body).events), 0, (), 9)),
@@ -373,6 +381,47 @@ async def test_a_partner_that_is_busy_for_long_is_asked_another_time(town):
     await enter(town, reconcile=busy)
     with pytest.raises(RateLimited):
         await town.nodes["anna"].sync(town.nodes["mallory"])
+
+
+async def test_a_slow_partner_cannot_hold_a_session_for_ever(town):
+    def slow(content):
+        town.clock._step(town.clock.monotonic() + 2 * SESSION_MAX_S)
+        return named(1)
+
+    await enter(town, reconcile=slow)
+    with pytest.raises(CallTimeout, match="too long"):
+        await town.nodes["anna"].sync(town.nodes["mallory"])
+
+
+async def test_many_false_things_in_one_session_end_it(town, monkeypatch):
+    """Each part of a long list is withheld; the ban comes before the list ends."""
+    monkeypatch.setattr(sync_session, "_FETCH_IDS", 100)
+    anna = town.nodes["anna"]
+    liar = await enter(town, reconcile=lambda _: named(2_000), fetch=lambda _: encode_events(COMMUNITY, []))
+    with pytest.raises(BadRequest):
+        await anna.sync(town.nodes["mallory"])
+    assert anna.bans
+    assert liar.asked.count("fetch") <= 5
+
+
+async def test_our_events_that_a_partner_refuses_are_not_held_against_it(town):
+    anna, founder = town.nodes["anna"], town.nodes["founder"]
+    strange = Author(key_named("newcomer"), lamport=2).seal(document(1))
+    await store_unchecked(anna, strange)
+    await anna.crash()
+    assert not (await anna.sync(founder)).complete
+    for _ in range(3):
+        assert (await anna.sync(founder)).complete
+    assert anna.standing.points(founder.key.node_id) == 0
+    assert 0 < founder.standing.points(anna.key.node_id) <= 1
+
+
+async def test_what_is_remembered_of_partners_is_bounded_in_the_client(town):
+    client = town.nodes["anna"].client
+    client.given_to("first").add(b"key")
+    for number in range(300):
+        client.given_to(f"partner {number}")
+    assert client.given_to("first") == set()
 
 
 # ---- standing -------------------------------------------------------------------------------------------------------

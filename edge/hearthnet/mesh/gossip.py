@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final, Protocol
 
 from hearthnet.base.errors import HearthNetError, InvalidSignature, RateLimited
-from hearthnet.mesh.sync_client import SyncResult
+from hearthnet.mesh.sync_session import SyncResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
