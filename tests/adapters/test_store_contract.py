@@ -88,6 +88,54 @@ async def test_work_cancelled_before_it_began_changes_nothing_and_later_work_run
     assert await texts(store) == ["later"]
 
 
+async def test_enqueued_work_is_run_and_told_in_order_and_errors_are_told_too(store):
+    told, last = [], asyncio.get_running_loop().create_future()
+
+    def done(value, error):
+        told.append(value if error is None else type(error))
+        if len(told) == 4:
+            last.set_result(None)
+
+    for text in ("a", "b", "a", "c"):
+        store.enqueue(insert(text), done)
+    assert told == []  # never while it is handed over
+    async with asyncio.timeout(15):
+        await last
+    assert told == [1, 1, InternalError, 1]
+    assert await texts(store) == ["a", "b", "c"]
+
+
+async def test_a_listener_that_fails_harms_no_other(store):
+    errors, heard = [], asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context["exception"]))
+
+    def fail(value, error):
+        raise ValueError("a listener's own fault")
+
+    store.enqueue(insert("a"), fail)
+    store.enqueue(insert("b"), lambda value, error: heard.set_result(value))
+    async with asyncio.timeout(15):
+        assert await heard == 1
+    assert [str(error) for error in errors] == ["a listener's own fault"]
+    assert await texts(store) == ["a", "b"]
+
+
+async def test_a_closed_store_takes_no_work(store):
+    await store.close()
+    with pytest.raises(Unavailable):
+        store.enqueue(insert("late"), lambda value, error: None)
+
+
+async def test_what_opening_checked_is_not_walked_again(store):
+    pauses = []
+
+    async def pause():
+        pauses.append(1)
+
+    assert await store.walk(pause) == 0
+    assert pauses == []
+
+
 async def test_a_backup_is_a_complete_database_of_its_own(store, tmp_path):
     await store.transact(insert("kept"))
     target = tmp_path / "copy.sqlite"
