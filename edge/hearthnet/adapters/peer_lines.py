@@ -152,12 +152,19 @@ class PeerLines:
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             connector = aiohttp.TCPConnector(keepalive_timeout=CONNECTION_IDLE_S, limit=_CONNECTIONS_MAX)
-            self._session = aiohttp.ClientSession(connector=connector, auto_decompress=False)
+            self._session = aiohttp.ClientSession(
+                connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+            )  # fmt: skip
         return self._session
 
 
 async def read_reply(response: aiohttp.ClientResponse) -> bytes:
     """The whole body; raises BadRequest when it is larger than a reply may be."""
+    if response.content.is_eof() and response.content.exception() is None:
+        whole = response.content.read_nowait()  # it came with the headers
+        if len(whole) <= REQUEST_MAX_BYTES:
+            return whole
+        raise BadRequest(f"the reply is larger than {REQUEST_MAX_BYTES} bytes")
     content = bytearray()
     async for data in response.content.iter_any():
         content += data

@@ -55,6 +55,7 @@ class Lane:
             await asyncio.wait({watcher})
 
     async def _watch(self) -> None:
+        await self._clock.sleep(self.timeout_s)  # nobody is due earlier; calls that come and go meanwhile start no task
         while (due := self._next()) is not None:
             await self._clock.sleep(max(0.0, due - self._clock.monotonic()))
             self._expire(self._clock.monotonic())
