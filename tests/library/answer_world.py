@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -84,14 +85,19 @@ class Answer:
         return {source.card_id for source in self.sources[-1].sources if source.number in cited}
 
     def strays(self) -> list[str]:
-        """Words marked as quoted that stand in none of the passages they cite."""
+        """Words marked as quoted that stand in none of the passages they cite as whole sentences, or whole lines."""
         passages = {source.number: source.text for source in self.sources[-1].sources}
         return [
             token.text
             for token in self.tokens
-            if token.quoted
-            and not (token.cites and find_quote(token.text, [passages[number] for number in token.cites]))
+            if token.quoted and not any(_stands(token.text, passages[number]) for number in token.cites)
         ]
+
+
+def _stands(words: str, text: str) -> bool:
+    if find_quote(words, [text]):
+        return True
+    return f"\n{words}\n" in re.sub(r"\n[ \t]*(?:[-*]|\d+[.)])[ \t]+", "\n", f"\n{text}\n").replace(". ", ".\n")
 
 
 class AnswerWorld:

@@ -163,7 +163,7 @@ def choose_statements(ranked: Sequence[Statement], speakers: int = 2) -> Choice:
     fixed += [item for item in forbids if not _said(item, fixed)]
     rest = _acts(spoken, fixed, top, warned=bool(forbids))
     fixed += rest[:1]
-    room = max(0, SENTENCES_MAX - len(fixed))
+    room = max(1, SENTENCES_MAX - len(fixed))  # the act nearest to the question may be the second
     if forbids and forbids[0].score >= max((item.score for item in rest), default=0.0):
         room = 0  # what is asked is what is forbidden: one safe way is enough
     return Choice(tuple(fixed), tuple(rest[1:]), room, warns=bool(forbids))
