@@ -171,9 +171,9 @@ def open_event(wire: bytes) -> Sealed:
 
 def open_and_verify(wire: bytes) -> Sealed:
     """Read an event's bytes and check everything; raises BadRequest, EventRejected, InvalidSignature."""
-    sealed, signed = _open(wire)
+    sealed, body = _open(wire)
     event = sealed.event
-    identity.verify_input(event.author, signed, event.signature)
+    identity.verify(event.author, identity.Domain.EVENT, event.community_id, body, event.signature)
     return sealed
 
 
@@ -190,8 +190,8 @@ def _open(wire: bytes) -> tuple[Sealed, bytes]:
     refuse_no_day(event.wall_clock)
     if event.expires_at:
         refuse_no_day(event.expires_at)
-    signed = identity.signing_input(identity.Domain.EVENT, event.community_id, _unsigned(event, wire))
-    return Sealed(event, _read_data(event), cid_of(signed), wire), signed
+    body = _unsigned(event, wire)
+    return Sealed(event, _read_data(event), _hash(event, body), wire), body
 
 
 def verify_event(sealed: Sealed) -> None:

@@ -81,14 +81,9 @@ class KeyPair:
 
 def verify(node_id: NodeID, domain: Domain, community: CommunityID, body: bytes, signature: Signature) -> None:
     """Raise InvalidSignature unless `node_id` signed exactly this, for this domain and community."""
-    verify_input(node_id, signing_input(domain, community, body), signature)
-
-
-def verify_input(node_id: NodeID, signed: bytes, signature: Signature) -> None:
-    """Like `verify`, of what `signing_input` gave."""
     try:
         raw = _from_text(signature, _SIGNATURE_CHARS)
-        crypto_sign_open(raw + signed, public_key_of(node_id))
+        crypto_sign_open(raw + signing_input(domain, community, body), public_key_of(node_id))
     except BadRequest as error:
         raise InvalidSignature(error.detail) from error
     except BadSignatureError as error:
