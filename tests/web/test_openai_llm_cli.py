@@ -15,6 +15,8 @@ import pytest
 from hearthnet.base.types import Role
 from web.api_world import BARE
 
+pytestmark = pytest.mark.timeout(120)  # starts the real program, twice, also on a busy machine
+
 
 async def page_settings(api):
     """The YAML block of the docs page."""

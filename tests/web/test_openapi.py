@@ -121,7 +121,7 @@ async def test_the_settings_on_the_page_use_the_address_it_was_asked_at(api):
     assert "api_key=&#34;hn-...&#34;" in page or 'api_key="hn-..."' in page
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 async def test_schemathesis_finds_nothing_that_the_description_does_not_say(tmp_path, monkeypatch):
     monkeypatch.setattr("hearthnet.web.admission.is_loopback", lambda request: False)
     world = ApiWorld(tmp_path / "home")
