@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hearthnet.adapters.engines.fake import FakeEngines
+from hearthnet.mesh.document_lines import cut_lines
 from hearthnet.mesh.evidence import Choice, Statement
 from hearthnet.mesh.library_seed import SeedVectors
 from hearthnet.mesh.likeness import Likeness
@@ -19,7 +20,6 @@ from hearthnet.mesh.own_documents import (
     Finding,
     OwnDocuments,
     choose_lines,
-    cut_lines,
     join_lines,
     weigh_document,
 )

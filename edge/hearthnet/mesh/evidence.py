@@ -6,7 +6,6 @@ section of its own, so what the question may be about to do is forbidden before 
 
 from __future__ import annotations
 
-import math
 import re
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -14,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from hearthnet.mesh.cards import SECTION_KINDS
-from hearthnet.mesh.library_words import is_common, split_words, stem
+from hearthnet.mesh.word_shares import shares_of, stems_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -113,7 +112,8 @@ def rank_statements(
     question: str, passages: Sequence[Passage], statements: Sequence[Statement], near: Mapping[str, float]
 ) -> list[Statement]:
     """Statements best first; `near` is each text's cosine to the question, empty when nothing can be embedded."""
-    shares = shares_of(question, passages, statements)
+    languages = [passages[item.source].metadata.language for item in statements]
+    shares = shares_of(question, [item.text for item in statements], languages)
     best = max((passage.score for passage in passages), default=0.0)
     ranked = []
     for item, share in zip(statements, shares, strict=True):
@@ -123,18 +123,6 @@ def rank_statements(
         score = meaning + WORDS_WEIGHT * share + COMPANION_WEIGHT * distance + (_prior(item) if near else 0.0)
         ranked.append(msgspec.structs.replace(item, score=score))
     return sorted(ranked, key=lambda item: (-item.score, item.source, item.start))
-
-
-def shares_of(question: str, passages: Sequence[Passage], statements: Sequence[Statement]) -> list[float]:
-    """Which part of the question's telling words each statement holds; rare words weigh more."""
-    languages = [passage.metadata.language for passage in passages]
-    words = [stems_of(item.text, languages[item.source]) for item in statements]
-    asked = {language: stems_of(question, language) for language in set(languages)}
-    weights = {language: _weights(stems, words) for language, stems in asked.items()}
-    return [
-        share_of(asked[languages[item.source]], own, weights[languages[item.source]])
-        for item, own in zip(statements, words, strict=True)
-    ]
 
 
 def count_speakers(passages: Sequence[Passage]) -> int:
@@ -214,39 +202,6 @@ def _prior(item: Statement) -> float:
 
 def _place(item: Statement) -> float:
     return min(item.line, PLACE_LAST) * PLACE_PRIOR.get(item.section, 0.0)
-
-
-def stems_of(text: str, language: str) -> frozenset[str]:
-    """The telling words of a text, without their endings."""
-    words = split_words(text)
-    telling = [word for word in words if not is_common(word)] or words
-    return frozenset(stem(word, language) for word in telling)
-
-
-def share_of(wanted: frozenset[str], held: frozenset[str], weights: Mapping[str, float]) -> float:
-    """Which part of the wanted words, by weight, a text holds; parts of compound words count less."""
-    total = sum(weights.values())
-    if not total:
-        return 0.0
-    return sum(weights[word] * max((_overlap(word, own) for own in held), default=0.0) for word in wanted) / total
-
-
-def _weights(wanted: frozenset[str], texts: Sequence[frozenset[str]]) -> dict[str, float]:
-    """The rarer a word among the sentences at hand, the more it tells them apart."""
-    weights = {}
-    for word in wanted:
-        holding = sum(any(_overlap(word, own) for own in text) for text in texts)
-        weights[word] = math.log(1 + len(texts) / (1 + holding))
-    return weights
-
-
-def _overlap(wanted: str, own: str) -> float:
-    if wanted == own:
-        return 1.0
-    shorter = min(len(wanted), len(own))
-    if shorter >= 4 and (own.startswith(wanted) or wanted.startswith(own)):
-        return 0.8
-    return 0.7 if shorter >= 5 and (wanted in own or own in wanted) else 0.0
 
 
 def _said(item: Statement, chosen: Sequence[Statement]) -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import re
 from operator import mul
 from typing import TYPE_CHECKING, Final
 
@@ -18,15 +17,15 @@ import msgspec
 from msgspec import Struct
 
 from hearthnet.base.errors import Unavailable
-from hearthnet.mesh.evidence import FORBIDDEN_FROM, WORDS_WEIGHT, Choice, Statement, share_of, shares_of, stems_of
+from hearthnet.mesh.document_lines import lines_of
+from hearthnet.mesh.evidence import FORBIDDEN_FROM, WORDS_WEIGHT, Choice, Statement
 from hearthnet.mesh.scope import HELD_FROM
-from hearthnet.wire.chunk import Span
+from hearthnet.mesh.word_shares import share_of, shares_of, stems_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from hearthnet.mesh.evidence import Spanned
     from hearthnet.mesh.likeness import Likeness
     from hearthnet.mesh.passages import Passage
 
@@ -34,15 +33,12 @@ log = logging.getLogger(__name__)
 
 MODEL_FILE: Final = "documents.json"
 LINES_EMBEDDED: Final = 24  # a question; on a small board each costs some 20 ms the first time
-LINE_LEAST: Final = 50  # characters; what is wrapped narrower is a list
-HEADING_WORDS: Final = 4
 LINES_SAID: Final = 3
 LINES_NEAR: Final = 0.035  # so far below the best line one still belongs to the answer
 LEAD: Final = 0.02  # a line that leads the handbook by as much is the better answer, however unsure
 FORBIDDEN_STRONG: Final = 0.9  # score of a prohibition from which documents are not heard
 FORBIDDEN_NEAR: Final = 0.03  # the same where no line leads it by as much
 FORBIDDEN_FIRST: Final = 0.08  # where no line leads it by as much, the prohibition stands before the line
-_WORD: Final = re.compile(r"\s*(\S+)")
 
 
 class DocumentSigns(Struct, frozen=True):
@@ -133,18 +129,6 @@ def weigh_document(model: DocumentModel, signs: DocumentSigns) -> float:
     return 1 / (1 + math.exp(-max(-50.0, min(50.0, weighed))))
 
 
-def lines_of(passages: Sequence[Passage]) -> list[Statement]:
-    """What may be quoted of documents: sentences, and in lists the lines; headings say nothing alone."""
-    found = []
-    for source, passage in enumerate(passages):
-        for sentence in passage.sentences:
-            found += [
-                Statement(source, cut.start, cut.end, passage.text[cut.start : cut.end], "", near=sentence.score)
-                for cut in cut_lines(passage.text, [sentence])
-            ]
-    return found
-
-
 def choose_lines(finding: Finding) -> Choice:
     """The best line, and a few that are as near."""
     near = [line for line in finding.statements if line.score >= finding.best - LINES_NEAR][:LINES_SAID]
@@ -174,38 +158,12 @@ def join_lines(choice: Choice, cards: Sequence[Statement], finding: Finding) -> 
 
 def plain_scores(question: str, passages: Sequence[Passage], statements: Sequence[Statement]) -> list[Statement]:
     """Statements scored by meaning and words alone, as lines of documents are."""
-    shares = shares_of(question, passages, statements)
+    languages = [passages[item.source].metadata.language for item in statements]
+    shares = shares_of(question, [item.text for item in statements], languages)
     return [
         msgspec.structs.replace(item, score=item.near + WORDS_WEIGHT * share)
         for item, share in zip(statements, shares, strict=True)
     ]
-
-
-def cut_lines(text: str, spans: Iterable[Spanned]) -> Iterator[Span]:
-    """Cut where a line ends although the next word would have fitted: there the writer meant it to end."""
-    width = max((len(line) for line in text.split("\n")), default=0)
-    width = max(width, LINE_LEAST)
-    for span in spans:
-        cuts = [place for place in _line_ends(text, span) if _had_room(text, place, span.end, width)]
-        for start, end in zip((span.start, *cuts), (*cuts, span.end), strict=True):
-            piece = text[start:end]
-            inner = Span(start + len(piece) - len(piece.lstrip()), end - len(piece) + len(piece.rstrip()))
-            if inner.end > inner.start and not (cuts and end in cuts and _is_heading(text[inner.start : inner.end])):
-                yield inner
-
-
-def _line_ends(text: str, span: Spanned) -> list[int]:
-    return [place for place in range(span.start, span.end) if text[place] == "\n"]
-
-
-def _had_room(text: str, place: int, end: int, width: int) -> bool:
-    word = _WORD.match(text, place + 1, end)
-    start = text.rfind("\n", 0, place) + 1
-    return word is not None and place - start + 1 + len(word[1]) <= width
-
-
-def _is_heading(line: str) -> bool:
-    return len(line.split()) <= HEADING_WORDS and not any(sign in ":.!?,;0123456789" for sign in line)
 
 
 def _read_model(folder: Path) -> DocumentModel | None:

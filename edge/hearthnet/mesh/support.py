@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from hearthnet.mesh.evidence import share_of, stems_of
 from hearthnet.mesh.library_words import split_words
+from hearthnet.mesh.word_shares import share_of, stems_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
