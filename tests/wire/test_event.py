@@ -18,6 +18,17 @@ from hearthnet.base.errors import (
 )
 from hearthnet.wire import canonical
 from hearthnet.wire.chain import ChainEntry
+from hearthnet.wire.chat import (
+    MessageDelivered,
+    MessageRead,
+    MessageSent,
+    OneTimePrekey,
+    PrekeysPublished,
+    SealedBody,
+    SealHeader,
+    SessionBroken,
+    SignedPrekey,
+)
 from hearthnet.wire.cid import cid_of
 from hearthnet.wire.co_signature import co_sign
 from hearthnet.wire.community import (
@@ -42,6 +53,7 @@ from hearthnet.wire.event_types import (
     ManifestUpdated,
 )
 from hearthnet.wire.identity import Domain, KeyPair, signing_input
+from hearthnet.wire.market import Place, PostCreated, PostExpired, PostFields, PostUpdated
 
 KEY = KeyPair(bytes(range(32)))
 ULID = "01HZX3M7Q8N5V2K4T6W9YB0CDE"
@@ -70,6 +82,14 @@ SAMPLES = [
     CidAdvertised(cid_of(b"blob"), (262_144, 5)),
     CidUnpinned(cid_of(b"blob")),
     DOCUMENT,
+    MessageSent("form-1", KEY.node_id, SealedBody(e2e=True, header=SealHeader(0, "A" * 43), ciphertext="c2VhbGVk")),
+    MessageDelivered(ULID, "2026-12-01T00:00:00Z"),
+    MessageRead(ULID, "2026-12-01T00:00:00Z"),
+    PrekeysPublished("A" * 43, SignedPrekey("B" * 43), (OneTimePrekey(KEY.node_id, "C" * 43),)),
+    SessionBroken(KEY.node_id, ULID),
+    PostCreated("form-2", "offer", "Kerzen", "Zehn Stück.", Place("Brunnen", 50.1, 8.625), ("Licht",)),
+    PostUpdated("form-3", ULID, PostFields(title="Große Kerzen")),
+    PostExpired("form-4", ULID, "fulfilled"),
 ]
 
 

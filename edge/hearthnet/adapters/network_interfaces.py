@@ -31,8 +31,8 @@ def list_interfaces() -> tuple[Interface, ...]:
     for adapter in ifaddr.get_adapters():
         ipv4, ipv6 = [], []
         for ip in adapter.ips:
-            if ip.is_IPv4:
-                ipv4.append(str(ip.ip))
+            if isinstance(ip.ip, str):
+                ipv4.append(ip.ip)
             else:
                 host, _, scope = ip.ip
                 ipv6.append(f"{host}%{adapter.name}" if scope else host)
