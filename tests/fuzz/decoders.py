@@ -6,19 +6,22 @@ A decoder may read its input or refuse it with a HearthNetError; everything else
 from __future__ import annotations
 
 import json
+import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from hearthnet.adapters.certificate import make_certificate
 from hearthnet.adapters.engines.pipe import Cancel, FrameReader, Start, encode_frame, pack
 from hearthnet.base.errors import HearthNetError
 from hearthnet.base.log import sanitise
 from hearthnet.base.ulid import is_ulid, ulid_time_s
 from hearthnet.wire import canonical
+from hearthnet.wire.certificate import node_id_in
 from hearthnet.wire.cid import parse_cid, read_blob_manifest
 from hearthnet.wire.community_manifest import open_community_manifest
 from hearthnet.wire.event import open_event, verify_event
 from hearthnet.wire.frame import SseDecoder, decode_ws
-from hearthnet.wire.identity import public_key_of, short_id
+from hearthnet.wire.identity import KeyPair, public_key_of, short_id
 from hearthnet.wire.manifest import open_node_manifest
 from hearthnet.wire.negentropy import decode_message as decode_negentropy
 from hearthnet.wire.negentropy import encode_message as encode_negentropy
@@ -26,6 +29,9 @@ from hearthnet.wire.ordered_keys import OrderedKeys
 from hearthnet.wire.reconcile import FRAME_MIN_BYTES, Initiator, respond
 from hearthnet.wire.reply import ErrorBody, open_reply, verify_reply
 from hearthnet.wire.rpc import open_call, open_envelope, verify_call
+from hearthnet.wire.session import CallerSession, Sealed
+from hearthnet.wire.session_desk import SessionDesk
+from hearthnet.wire.session_key import Certificates, Hello, Offer, transcript
 from hearthnet.wire.stream_message import decode_message
 from hearthnet.wire.sync_message import (
     EventsReceipt,
@@ -37,6 +43,7 @@ from hearthnet.wire.sync_message import (
     key_of_wire,
 )
 from hearthnet.wire.timestamp import format_time, parse_time
+from hearthnet.wire.topic import Subscription, check_audience
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -177,6 +184,31 @@ def _read_reconcile(data):
     assert decode_negentropy(encode_negentropy(ranges)) == ranges
 
 
+def _read_sealed(data):
+    text = _text(data)
+    assert Sealed.parse(Sealed.parse(text).text()) == Sealed.parse(text)
+
+
+def _read_hello(data):
+    hello = canonical.decode_as(data, Hello)
+    desk = SessionDesk(hello.to, bytes)
+    offer = desk.offer(hello, hello.sender, Certificates("", ""), 0.0)
+    assert transcript(hello, offer, Certificates("", ""))
+
+
+def _read_offer(data):
+    """A caller signs whatever share is a point, and agrees on a key."""
+    caller = CallerSession(
+        KeyPair(bytes(32)), KeyPair(bytes(32)).node_id, KeyPair(bytes(32)).node_id, lambda size: b"1" * size
+    )
+    caller.hello()
+    assert caller.offered(canonical.decode_as(data, Offer), Certificates("", "")).signature
+
+
+def _read_subscription(data):
+    check_audience(canonical.decode_as(data, Subscription).topic, KeyPair(bytes(32)).node_id)
+
+
 DECODERS = {
     "canonical": Decoder(_read_canonical, [case["json"].encode() for case in _load("canonical", "cases")]),
     "blob manifest": Decoder(read_blob_manifest, _wires("cid", "manifests")),
@@ -202,6 +234,13 @@ DECODERS = {
     "events receipt": Decoder(
         decode_receipt, [encode_receipt(EventsReceipt(3, 1, (RejectedReason("", "not an event"),), 9))]
     ),
+    "session header": Decoder(
+        _read_sealed, [_load("session", "call_header").encode(), _load("session", "reply_header").encode()]
+    ),
+    "session hello": Decoder(_read_hello, [canonical.encode(_load("session", "hello"))]),
+    "session offer": Decoder(_read_offer, [canonical.encode(_load("session", "offer"))]),
+    "certificate": Decoder(node_id_in, [ssl.PEM_cert_to_DER_cert(make_certificate(KeyPair(bytes(32)))[0].decode())]),
+    "subscription": Decoder(_read_subscription, [b'{"topic":"marketplace.post.created","last_seq":3,"timeout":5}']),
     "time": Decoder(_read_time, [b"2026-11-21T06:13:00Z"]),
     "ulid": Decoder(_read_ulid, [b"01HZX3M7Q8N5V2K4T6W9YB0CDE"]),
     "log line": Decoder(_read_line, [b"\x1b[31mred\x1b[0m", "a\u202eb".encode()]),
