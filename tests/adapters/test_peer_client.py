@@ -189,6 +189,55 @@ async def test_a_stream_that_breaks_off_or_is_malformed_is_an_error(line, events
         assert [frame async for frame in stream] == []
 
 
+@pytest.mark.parametrize("kind", ["events", "socket", "silence"])
+async def test_a_stream_in_which_nothing_comes_ends_in_time(line, kind, monkeypatch):
+    client, peer, stranger = line
+    monkeypatch.setattr("hearthnet.adapters.socket_stream.IDLE_S", 0.2)
+    gone = asyncio.Event()
+
+    async def answer(request):
+        if kind == "socket":
+            response = web.WebSocketResponse(protocols=("hearthnet-bus.v2",))
+        elif request.method == "GET":
+            return web.Response(status=426)
+        elif kind == "silence":
+            await gone.wait()
+            return web.Response()
+        else:
+            response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await gone.wait()
+        return response
+
+    stranger.answer = answer
+    with pytest.raises(errors.CallTimeout):
+        await anext(client.stream(peer, "llm.chat", "1.0", BODY))
+    gone.set()
+
+
+async def test_a_reply_that_trickles_in_costs_the_timeout(line):
+    client, peer, stranger = line
+    left = asyncio.Event()
+
+    async def answer(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        try:
+            while not left.is_set():
+                await response.write(b" ")
+                await asyncio.sleep(0.01)
+        except ConnectionError:
+            left.set()
+        return response
+
+    stranger.answer = answer
+    with pytest.raises(errors.CallTimeout):
+        await client.call(peer, "rag.query", "1.0", BODY, timeout_s=0.3)
+    with pytest.raises(errors.CallTimeout):
+        await client.request(peer, "/sync/v2/reconcile", b"", timeout_s=0.3)
+    left.set()
+
+
 async def test_a_manifest_of_another_node_is_refused(line):
     client, peer, stranger = line
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import aiohttp
 
-from hearthnet.base.constants import CANCEL_WITHIN_S, REQUEST_MAX_BYTES, WEBSOCKET_PING_S
+from hearthnet.base.constants import CANCEL_WITHIN_S, REQUEST_MAX_BYTES, WEBSOCKET_IDLE_CLOSE_S, WEBSOCKET_PING_S
 from hearthnet.base.errors import FrameMalformed, HearthNetError, Unavailable
 from hearthnet.wire import canonical
 from hearthnet.wire.frame import StreamFrame, decode_ws
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from hearthnet.wire.stream_message import StreamMessage
 
 CONNECT_WITHIN_S: Final = 10.0
+IDLE_S: Final = WEBSOCKET_IDLE_CLOSE_S  # without a frame; answers to pings are none
 _CLOSED = (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSING, aiohttp.WSMsgType.CLOSED)
 
 
@@ -62,7 +63,7 @@ async def read_frames(socket: aiohttp.ClientWebSocketResponse, call: SignedCall)
 
 
 async def _receive(socket: aiohttp.ClientWebSocketResponse) -> StreamFrame:
-    message = await socket.receive()
+    message = await socket.receive(timeout=IDLE_S)
     if message.type is aiohttp.WSMsgType.TEXT:
         return decode_ws(message.data.encode())
     if message.type in _CLOSED:

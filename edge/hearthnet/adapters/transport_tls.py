@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 from msgspec import Struct
 
+from hearthnet.adapters import socket_stream
 from hearthnet.adapters.peer_lines import PeerLines, read_reply, refusal_in, translated
 from hearthnet.adapters.peer_sessions import PeerSessions, Seal
-from hearthnet.adapters.socket_stream import read_frames
 from hearthnet.base.constants import REQUEST_MAX_BYTES, RPC_DEFAULT_TIMEOUT_S
 from hearthnet.base.errors import (
     BadRequest,
@@ -84,7 +84,7 @@ class PeerClient:
             socket = await self._lines.socket(peer, CALL_PATH)
             if socket is not None:
                 call = sign_call(self._key, self._head(peer, capability, version, self._new_id()), body)
-                async with aclosing(read_frames(socket, call)) as frames:
+                async with aclosing(socket_stream.read_frames(socket, call)) as frames:
                     async for frame in frames:
                         yield frame
                 return
@@ -96,13 +96,18 @@ class PeerClient:
         self, peer: Peer, capability: str, version: str, body: JsonObject
     ) -> AsyncGenerator[StreamFrame, None]:
         """The same over server-sent events."""
-        asked, response = await self._send_call(peer, capability, version, body)
+        async with asyncio.timeout(socket_stream.IDLE_S):
+            asked, response = await self._send_call(peer, capability, version, body)
         if response.content_type != "text/event-stream":
             self._believe(peer, asked, response, await read_reply(response))
             raise BadRequest(f"{capability} does not stream its reply")
         decoder, receiver = SseDecoder(), StreamReceiver()
         try:
-            async for data in response.content.iter_any():
+            while True:
+                async with asyncio.timeout(socket_stream.IDLE_S):
+                    data = await response.content.readany()
+                if not data:
+                    break
                 for frame in decoder.feed(data):
                     receiver.receive(frame)
                     yield frame
