@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from hearthnet.adapters.store_fake import FakeStore
@@ -124,11 +125,23 @@ async def test_membership_ignores_an_expiry():
     village = Village()
     node = await LogNode().found()
     joined = Village().join(Author(ANNA))[0]  # an invitation, for its data
-    sealed = village.founder.seal(joined.data, expires_at=node.clock.now() + 60)
+    sealed = village.founder.seal(msgspec.structs.replace(joined.data, after=()), expires_at=node.clock.now() + 60)
     other = await LogNode(ANNA).found()
     await other.log.receive([*village.wires, sealed.wire])
     await live(other, 2)
     assert sealed.hash in {item.hash for item in await other.events()}
+
+
+@pytest.mark.parametrize("years_off_s", [DECADES_S, -DECADES_S])
+async def test_an_author_whose_clock_is_decades_off_is_kept_as_long_as_it_asked(node, years_off_s):
+    then = node.clock.now() + years_off_s
+    village = Village()
+    await node.log.receive(village.wires)
+    passing = village.anna.seal(document(1), now=then, expires_at=then + 7 * DAY_S)
+    await node.log.receive([passing.wire, village.anna.seal(document(2), now=then).wire])
+    assert await live(node, 6) == (0, 0)
+    assert await live(node, 3) == (1, 0)
+    assert passing.hash not in {sealed.hash for sealed in await node.events()}
 
 
 @pytest.mark.parametrize("jump", [DECADES_S, -DECADES_S])

@@ -5,7 +5,8 @@ a snapshot holds what it meant. Its row stays for ever: hash, Lamport time and p
 neither fetches nor misses it and chains stay whole. Never forgotten are membership and policy (`community.*`), both
 sides of a fork, and each author's newest event, whose signature vouches for the chain; that one only when it expired.
 
-Days are counted as this node saw them pass. A clock that jumps by years neither ages an event nor lets one expire.
+Days are counted as this node saw them pass. A clock that jumps by years neither ages an event nor lets one expire, and
+an author whose clock is years off is heard as long as others.
 """
 
 from __future__ import annotations
@@ -30,7 +31,13 @@ _WINDOW_SEQS: Final = 5000
 _MAY_GO: Final = (
     "kept IS NULL AND length(wire) > 0 AND hash NOT IN (SELECT known FROM forks UNION SELECT other FROM forks)"
 )
-_EXPIRED: Final = f"SELECT seq, event_type FROM events WHERE expires_at <= ? AND {_MAY_GO} ORDER BY seq"  # noqa: S608
+_EXPIRED: Final = (
+    f"SELECT seq, event_type FROM events WHERE expires_at BETWEEN 0 AND ? AND {_MAY_GO}"  # noqa: S608  a constant
+    # an author whose clock is far off: the days it asked for, as this node saw them pass since the event came
+    f" UNION ALL SELECT seq, event_type FROM events WHERE expires_at < 0 AND {_MAY_GO} AND seq <= coalesce("
+    "(SELECT last_seq FROM log_days WHERE number ="
+    f" (SELECT max(number) FROM log_days) - ({_DAY_S - 1} - expires_at) / {_DAY_S}), 0) ORDER BY 1"
+)
 _AGED: Final = (
     f"SELECT seq, event_type FROM events AS old WHERE seq > ? AND seq <= ? AND {_MAY_GO}"  # noqa: S608  a constant
     " AND EXISTS (SELECT 1 FROM events WHERE author = old.author AND author_seq > old.author_seq) ORDER BY seq"

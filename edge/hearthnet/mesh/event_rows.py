@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
+from hearthnet.base.constants import EVENT_LOG_RETENTION_DAYS
 from hearthnet.base.types import CID
 from hearthnet.ports import Migration
 from hearthnet.wire.chain import ChainEntry
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from hearthnet.base.types import CommunityID
     from hearthnet.ports import SqlValue, Transaction
     from hearthnet.wire.chain import Fork
-    from hearthnet.wire.event import Sealed
+    from hearthnet.wire.event import Event, Sealed
 
 EVENTS_SCHEMA: Final = (
     Migration(
@@ -82,6 +83,7 @@ EVENTS_SCHEMA: Final = (
 )
 # from a damaged file, by windows of keys
 SALVAGE: Final = "SELECT wire FROM events WHERE seq BETWEEN ? AND ? AND wire != x''"
+_DAY_S: Final = 86_400
 KEPT_TYPES: Final = frozenset(name for name in EVENT_TYPES if name.startswith("community."))  # never forgotten
 _ROW: Final = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERT: Final = f"INSERT INTO events VALUES {_ROW}"  # noqa: S608  question marks only
@@ -152,7 +154,7 @@ class EventRows:
         self._rows.append((
             self._seq, hash_bytes(sealed.hash), event.lamport, event.event_id, self._number(event.author),
             event.author_epoch, event.author_seq, self._number(event.event_type), received_at, sealed.wire,
-            parse_time(event.expires_at) if event.expires_at else None, 1 if event.event_type in KEPT_TYPES else None,
+            _expiry(event, received_at), 1 if event.event_type in KEPT_TYPES else None,
         ))  # fmt: skip
         if len(self._rows) == _ROWS_TOGETHER:
             self._tx.execute(_INSERT_MANY, [*chain.from_iterable(self._rows)])
@@ -199,6 +201,19 @@ class EventRows:
             ((number,),) = self._tx.query("SELECT id FROM names WHERE text = ?", (text,))
             self.fresh[text] = number
         return number
+
+
+def _expiry(event: Event, received_at: int) -> int | None:
+    """When an event expires by the author's clock; where that cannot be right, minus the seconds it was to live.
+
+    Such an event's days are counted from its arrival (see `event_retention`).
+    """
+    if not event.expires_at:
+        return None
+    said, expires_at = parse_time(event.wall_clock), parse_time(event.expires_at)
+    if -EVENT_LOG_RETENTION_DAYS * _DAY_S <= said - received_at <= _DAY_S:
+        return expires_at
+    return min(-1, said - expires_at)
 
 
 def hash_bytes(cid: CID) -> bytes:
