@@ -164,8 +164,10 @@ def _obstacle(entry: Entry, body: bytes, now: float) -> HearthNetError | None:
         return CapacityExceeded(f"all places of {entry.name} are taken", retry_after_ms=_next_place_ms(entry))
     if not entry.is_local and now - entry.last_seen > CANDIDATE_SEEN_WITHIN_S:
         return Unavailable(f"the node that offers {entry.name} was not heard of for a minute")
-    if entry.offer is not None and not entry.offer.compatible(entry.offer.params(), _params_in(body)):
-        return NotFound(f"{entry.name} is not offered with these params")
+    if entry.offer is not None and not entry.offer.compatible(entry.offer.params(), wanted := _params_in(body)):
+        return NotFound(
+            f"{entry.name} is not offered with {sanitise(wanted, 120)}", fix=f"hearthnet caps --name {entry.capability}"
+        )
     return None
 
 

@@ -46,7 +46,10 @@ class Listener:
                 raise PortTaken(
                     f"port {port} on {host} is used by another program", fix=f"{variable}=0 takes a free one"
                 ) from None
-            raise StartupError(f"cannot listen on {host}:{port}: {error.strerror}", fix=f"set {key}") from None
+            section = key.partition(".")[0]
+            raise StartupError(
+                f"cannot listen on {host}:{port}: {error.strerror}", fix=f"check {section}.host and {key}"
+            ) from None
         server = site._server  # noqa: SLF001  aiohttp tells the chosen port nowhere else
         sockets = getattr(server, "sockets", None) or ()
         return int(sockets[0].getsockname()[1]) if sockets else port
