@@ -22,7 +22,6 @@ AWAITED = {
     "edge/hearthnet/wire/ordered_keys.py": "sync, once the node composes it",
     "edge/hearthnet/wire/reconcile.py": "sync, once the node composes it",
     "edge/hearthnet/wire/sync_message.py": "sync, once the node composes it",
-    "edge/hearthnet/mesh/admission.py": "the event log",
     "edge/hearthnet/wire/recovery.py": "the people page",
     "edge/hearthnet/wire/recovery_words.py": "the people page",
 }

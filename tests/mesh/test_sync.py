@@ -10,8 +10,9 @@ import pytest
 from hearthnet.adapters.network_fake import Link
 from hearthnet.base.errors import CallTimeout, DiskFull, Unavailable
 from hearthnet.mesh import sync_session
-from hearthnet.mesh.sync_index import ASIDE_PARTNERS_MAX
+from hearthnet.mesh.sync_index import ASIDE_PARTNERS_MAX, SyncIndex
 from hearthnet.mesh.sync_server import HEADS_PATH
+from hearthnet.wire.sync_message import key_of_wire
 from mesh.log_world import COMMUNITY, document
 from mesh.sync_world import SyncNode, Town
 
@@ -109,13 +110,18 @@ async def test_a_crashed_node_knows_its_keys_again(town):
 
 
 async def test_events_that_arrive_while_keys_are_read_are_known(town):
-    anna = town.nodes["anna"]
-    await anna.crash()
-    anna.index.is_loaded = False
-    reading = asyncio.ensure_future(anna.index.load())
+    """Those behind the place that reading has reached as well as those before it."""
+    anna, bert = town.nodes["anna"], town.nodes["bert"]
+    late = await bert.write(0)
+    index = SyncIndex(anna.store, COMMUNITY)
+    anna.log.subscribe(index.note)
+    index.note(late)
+    reading = asyncio.ensure_future(index.load())
     written = [await anna.write(number) for number in range(3)]
-    await reading
-    assert len(anna.index.keys) == len(town.events) + len(written) == await anna.log.history.size()
+    assert len(town.events) < await reading <= len(index.keys)
+    assert key_of_wire(late.wire, COMMUNITY) in index.keys
+    await anna.log.receive([late.wire])
+    assert len(index.keys) == len(town.events) + len(written) + 1 == await anna.log.history.size()
 
 
 async def test_a_node_that_starts_does_not_answer_yet(town):

@@ -103,6 +103,20 @@ def test_sums_stay_right_when_old_keys_arrive_late():
     assert keys.fingerprint(100, 1900) == before
 
 
+@pytest.mark.parametrize("change", ["add", "discard"])
+def test_a_sum_that_is_remembered_is_not_used_after_a_change_before_it(change):
+    numbers = list(range(0, 4000, 2))
+    keys = OrderedKeys(b"".join(key_of(number) for number in numbers))
+    keys.id_sum(100, 1900)
+    if change == "add":
+        keys.add(key_of(1))
+        numbers.insert(1, 1)
+    else:
+        keys.discard(key_of(0))
+        del numbers[0]
+    assert keys.id_sum(1900, 1950) == id_sum([key_of(number) for number in numbers[1900:1950]])
+
+
 def test_a_block_that_ran_empty_is_gone():
     keys = OrderedKeys(b"".join(key_of(number) for number in range(2 * BLOCK_KEYS + 1)))
     before = keys.fingerprint(0, 2 * BLOCK_KEYS)

@@ -144,7 +144,8 @@ class SyncServer:
         fresh = {key: wire for wire in body.wires if (key := key_of_wire(wire, community)) not in known}
         self._index.set_aside(caller, body.forgotten_keys)
         receipt = await self._log.receive(list(fresh.values()))
-        self._index.set_aside(caller, fresh)  # those that were refused
+        if receipt.accepted < len(fresh):
+            self._index.set_aside(caller, fresh)  # those that were refused
         judge(self._standing, caller, receipt.rejected)
         return receipt
 

@@ -183,7 +183,8 @@ class SyncSession:
         self._stale += len(wires) - len(fresh)
         receipt = await self._log.receive(list(fresh.values()))
         self.pulled += receipt.accepted
-        self._aside += index.set_aside(partner, fresh)  # those that were refused
+        if receipt.accepted < len(fresh):
+            self._aside += index.set_aside(partner, fresh)  # those that were refused
         judge(self._standing, partner, receipt.rejected)
 
     async def _push(self, have: list[bytes]) -> None:
