@@ -7,7 +7,7 @@ import logging
 import pkgutil
 import secrets
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import hearthnet.capabilities
 from hearthnet import __version__
@@ -19,9 +19,10 @@ from hearthnet.base.metrics import Metrics
 from hearthnet.base.trace import TraceRing
 from hearthnet.base.types import CommunityID, Role
 from hearthnet.base.ulid import Ulids
-from hearthnet.mesh import conversations, event_rows, library_schema
+from hearthnet.mesh import conversations, event_rows, invitations, library_schema, proposals, residence
 from hearthnet.mesh.bus import CapabilityBus
 from hearthnet.mesh.capability import Descriptor, offered_by
+from hearthnet.mesh.community_desk import CommunityDesk, Whereabouts, open_desk
 from hearthnet.mesh.event_check import check_head
 from hearthnet.mesh.event_topics import tell_events
 from hearthnet.mesh.events import EventLog, create_community
@@ -34,10 +35,13 @@ from hearthnet.mesh.upkeep import Upkeep
 from hearthnet.mesh.views import DocumentsView
 from hearthnet.ports import Migration
 from hearthnet.web import session
+from hearthnet.web.addresses import ANY_HOST, lan_address
 from hearthnet.web.door import Door, NodeFacts
 from hearthnet.web.i18n import load_texts
 from hearthnet.web.serving import Listener
+from hearthnet.wire import canonical
 from hearthnet.wire.identity import short_id
+from hearthnet.wire.manifest import Endpoint, NodeManifest, sign_node_manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,14 +49,17 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from hearthnet.adapters.store_sqlite import SqliteStore
-    from hearthnet.ports import Engines, Probe, Transport
+    from hearthnet.ports import Engines, Peer, Probe, Transport
     from hearthnet.startup import Startup
     from hearthnet.wire.identity import KeyPair
 
 log = logging.getLogger(__name__)
 
 BACKUP_EVERY_S = 6 * 3600.0
-NODE_MIGRATIONS: tuple[Migration, ...] = (*library_schema.MIGRATIONS, *conversations.MIGRATIONS, *session.MIGRATIONS)
+NODE_MIGRATIONS: tuple[Migration, ...] = (
+    *library_schema.MIGRATIONS, *conversations.MIGRATIONS, *session.MIGRATIONS, *residence.MIGRATIONS,
+    *proposals.MIGRATIONS, *invitations.MIGRATIONS,
+)  # fmt: skip
 
 
 def capability_classes() -> list[type]:
@@ -90,6 +97,7 @@ class Node:
         self.texts = load_texts()
         self.transport_port = 0
         self.admin_path = ""
+        self.moved = False  # into another community: the next run begins there
         self._closers: list[tuple[str, Any]] = [("startup", startup.close)]
         self._stores: dict[Path, SqliteStore] = {}
         self._notices: list[str] = []
@@ -118,7 +126,8 @@ class Node:
     async def _start(self, *, with_ui: bool) -> None:
         key = self.startup.key
         store, _ = await self._open_store(self.paths.data / "node.sqlite", NODE_MIGRATIONS)
-        events = await self._open_log(key)
+        community = await residence.residence_of(store, CommunityID(key.node_id))
+        events = await self._open_log(key, community)
         engines = self._open_engines()
         blobs = BlobStore(
             self.paths.blobs, self.clock, min_free_bytes=self.config.file.min_free_bytes,
@@ -126,11 +135,12 @@ class Node:
         )  # fmt: skip
         bus = CapabilityBus(key.node_id, self.clock, self.config.bus, self.traces, self.metrics)
         self._keep("bus", bus.close)
+        transport = await self._open_transport(key, events)
         services = Services(
             config=self.config, paths=self.paths, clock=self.clock, store=store, blobs=blobs, engines=engines, bus=bus,
             spawn=self.supervisor.spawn, phrase=self._phrase, reader=_make_reader(), vectors=_make_vectors,
             events=events, server=MeshServer(bus, events, self.clock, pubsub=_open_topics(events)),
-            transport=await self._open_transport(key, events),
+            transport=transport, community=self._open_desk(key, store, events, transport),
         )  # fmt: skip
         self._keep("tasks", self.supervisor.close)
         door = self._make_door(key, services, bus, session.Sessions(store, self.clock))
@@ -146,6 +156,8 @@ class Node:
             self.admin_path = f"/pair/{await door.sessions.open_pairing(Role.ADMIN)}"
         self.startup.admit(whole)
         self.supervisor.spawn("backups", self._back_up(events))
+        if services.community is not None:
+            self.supervisor.spawn("proposals", services.community.members.run())
         upkeep = Upkeep(self.clock, self._notices)
         upkeep.look(events)
         self.supervisor.spawn("integrity walk", upkeep.check(list(self._stores.values()), events))
@@ -182,8 +194,7 @@ class Node:
             self._notices.append(f"notice.store.{opened.outcome}")
             log.error("database damaged (%s), kept as %s, now %s", opened.damage, opened.set_aside, opened.outcome)
 
-    async def _open_log(self, key: KeyPair) -> EventLog:
-        community = CommunityID(key.node_id)  # decision 27: a community of one whose founder is this node
+    async def _open_log(self, key: KeyPair, community: CommunityID) -> EventLog:
         folder = self.paths.data / "communities" / community.replace(":", "-")
         store, file = await self._open_store(folder / "events.sqlite", event_rows.EVENTS_SCHEMA, check_head)
         snapshots = Snapshots(folder / "snapshots", key, community)
@@ -203,9 +214,44 @@ class Node:
             rows = await asyncio.to_thread(read_damaged, file.set_aside, event_rows.SALVAGE)
             saved = await events.recover([row[0] for row in rows])
             log.warning("%s events saved from %s", saved.accepted, file.set_aside.name)
-        if not events.members.community_name:
+        if community == CommunityID(key.node_id) and not events.members.community_name:  # of one (27)
             await create_community(events, self.startup.name)
         return events
+
+    def _open_desk(self, key: KeyPair, store: SqliteStore, events: EventLog, transport: Transport) -> CommunityDesk:
+        rooms = residence.Residences(
+            store, self.clock, lambda community: self._open_log(key, community),
+            lambda community: self._describe(key, community), self._begin_again,
+        )  # fmt: skip
+        return open_desk(
+            events, key, store, self.clock, transport, rooms,
+            Whereabouts(self._neighbours, self._endpoints, self._pages_url),
+            name=self.startup.name,
+            random_bytes=secrets.token_bytes,
+        )  # fmt: skip
+
+    def _describe(self, key: KeyPair, community: CommunityID) -> Any:
+        manifest = NodeManifest(
+            node_id=key.node_id, display_name=self.startup.name, community_id=community,
+            profile=cast("Any", self.config.node.profile), endpoints=tuple(self._endpoints()),
+        )  # fmt: skip
+        return canonical.decode(sign_node_manifest(key, manifest, self.clock.now()))
+
+    def _begin_again(self) -> None:
+        self.moved = True
+        asyncio.get_running_loop().call_later(1.0, self.startup.stopping.set)  # the answer leaves first
+
+    def _neighbours(self) -> list[Peer]:
+        return []
+
+    def _endpoints(self) -> list[Endpoint]:
+        host = self.config.transport.host
+        host = lan_address() if host in ANY_HOST else host
+        return [Endpoint("https", host, self.transport_port)] if host and self.transport_port else []
+
+    def _pages_url(self) -> str:
+        host = self.config.ui.host
+        return f"http://{(lan_address() if host in ANY_HOST else host) or '127.0.0.1'}:{self.startup.ui_port}"
 
     def _open_engines(self) -> Engines:
         opener = import_module("hearthnet.adapters.engines.family")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from typing import ClassVar
+
+import msgspec
 
 from hearthnet.adapters.clock_fake import FakeClock
 from hearthnet.adapters.store_fake import FakeStore
@@ -15,6 +18,7 @@ from hearthnet.wire.community import CommunityCreated, CommunityPolicy, MemberIn
 from hearthnet.wire.event import seal_event
 from hearthnet.wire.event_types import DocumentIngested
 from hearthnet.wire.identity import KeyPair
+from hearthnet.wire.membership_act import MEMBERSHIP_KINDS
 
 FOUNDER = KeyPair(bytes([1]) * 32)
 ANNA = KeyPair(bytes([2]) * 32)
@@ -75,13 +79,16 @@ class Author:
     """Seals events outside any log, also ones that a log would refuse."""
 
     _numbers = itertools.count(1)
+    _invitations: ClassVar = {}
 
     def __init__(self, key, lamport=0):
         self.key = key
         self.lamport = lamport
         self.last = None
+        self.last_act = None
 
     def seal(self, data, **changes):
+        data = self.follow(data)
         fields = {
             "community_id": COMMUNITY,
             "event_id": f"01HZX3M7Q8{next(self._numbers):016}",
@@ -92,7 +99,18 @@ class Author:
         sealed = seal_event(self.key, data, **{**fields, **changes})
         self.lamport = sealed.event.lamport
         self.last = sealed.entry
+        if isinstance(data, MEMBERSHIP_KINDS):
+            self.last_act = sealed.hash
+        if isinstance(data, MemberInvited):
+            self._invitations[sealed.event.event_id] = sealed.hash
         return sealed
+
+    def follow(self, data):
+        """An act names the author's act before it, a joining its invitation too."""
+        if not isinstance(data, MEMBERSHIP_KINDS) or isinstance(data, CommunityCreated) or data.after:
+            return data
+        known = {self.last_act, self._invitations.get(getattr(data, "invite_event_id", ""))} - {None}
+        return msgspec.structs.replace(data, after=tuple(sorted(known)))
 
 
 class Village:

@@ -25,6 +25,7 @@ from hearthnet.mesh.gossip_queue import PATH
 from hearthnet.mesh.peer_record import PeerRecord
 from hearthnet.mesh.peer_server import MeshServer
 from hearthnet.ports import Peer
+from hearthnet.wire.chain import ChainEntry
 from hearthnet.wire.gossip_message import Contact, Gossip, encode_messages
 from hearthnet.wire.identity import KeyPair
 from mesh.log_world import Author, Village, document
@@ -141,7 +142,9 @@ def test_a_forged_event_goes_nowhere_and_who_sent_it_is_blamed():
 def test_an_event_under_another_ones_hash_is_refused_and_the_true_one_still_comes():
     async def work(nodes, _):
         liar, author, victim = nodes[:3]
-        sealed = Author(author.key, lamport=500).seal(document(title="true"))
+        joined = await victim.log.head_of(author.key.node_id)
+        after = ChainEntry(joined.author_epoch, joined.author_seq, joined.hash, 1)
+        sealed = Author(author.key, lamport=500).seal(document(title="true"), after=after)
         other = Author(liar.key, lamport=500).seal(document(title="other"))
         swapped = Gossip(bytes.fromhex(sealed.hash[7:]), 1, other.wire)
         await liar.transport.request(victim.peer, PATH, encode_messages((swapped,)))

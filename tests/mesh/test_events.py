@@ -37,7 +37,9 @@ async def node():
 
 async def test_the_first_start_founds_a_community_of_one_with_this_node_as_anchor(node):
     assert node.log.members.community_name == "Our street"
-    assert [(member.node_id, member.level) for member in node.log.members.members()] == [(FOUNDER.node_id, "anchor")]
+    assert [(member.node_id, member.level.label) for member in node.log.members.members()] == [
+        (FOUNDER.node_id, "anchor")
+    ]
     with pytest.raises(EventRejected, match="founded already"):
         await create_community(node.log, "Again")
 
@@ -372,7 +374,7 @@ def _policy_by_another(village):
 
 def _invited_above_the_inviter(village):
     newcomer = Author(KeyPair(bytes([9]) * 32))
-    return village.anna.seal(msgspec.structs.replace(village.events[1].data, initial_level="anchor",
+    return village.anna.seal(msgspec.structs.replace(village.events[1].data, initial_level="anchor", after=(),
                                                      invitee_node_id=newcomer.key.node_id)).wire  # fmt: skip
 
 
@@ -423,8 +425,11 @@ async def test_members_only_invite_when_the_policy_lets_them():
     closed = village.founder.seal(PolicyUpdated(CommunityPolicy(default_member_can_invite=False)), lamport=30)
     node = await LogNode(BERT).found()
     await node.log.receive([*village.wires, closed.wire])
-    invitation = village.anna.seal(village.events[1].data, lamport=40)
-    assert (await node.log.receive([invitation.wire])).rejected[0].reason.startswith("the policy")
+    invitation = village.anna.seal(
+        msgspec.structs.replace(village.events[1].data, after=tuple(sorted([closed.hash, village.anna.last_act]))),
+        lamport=40,
+    )
+    assert (await node.log.receive([invitation.wire])).rejected[0].reason.startswith("1 of level trusted")
 
 
 # ---- order does not matter ------------------------------------------------------------------------------------

@@ -47,6 +47,12 @@ def run_node(
 
 
 async def _run(paths: Paths, config: Config, console: Console, *, with_ui: bool) -> None:
+    while await _run_once(paths, config, console, with_ui=with_ui):  # moved: the next run lives elsewhere
+        log.info("beginning again in another community")
+
+
+async def _run_once(paths: Paths, config: Config, console: Console, *, with_ui: bool) -> bool:
+    """One run; whether the node moved and another one follows."""
     startup = Startup(paths, config)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -55,9 +61,11 @@ async def _run(paths: Paths, config: Config, console: Console, *, with_ui: bool)
     try:
         # in a thread: the listeners stand already, and `/health` answers while services and pages are loaded
         module = await asyncio.to_thread(import_module, "hearthnet.node")
-        await _serve(module.Node(startup), console, with_ui=with_ui)
+        node = module.Node(startup)
+        await _serve(node, console, with_ui=with_ui)
     finally:
         await startup.close()
+    return bool(node.moved)
 
 
 async def _serve(node: Node, console: Console, *, with_ui: bool) -> None:

@@ -10,6 +10,7 @@ from msgspec import Struct
 from hearthnet.base.errors import HearthNetError, NotFound, StoreCorrupt
 from hearthnet.mesh.event_check import ChainCheck
 from hearthnet.mesh.event_rows import KEPT_TYPES, cid_text, hash_bytes
+from hearthnet.wire.community import KnownHead
 from hearthnet.wire.event import Sealed, open_event
 
 if TYPE_CHECKING:
@@ -90,6 +91,15 @@ class EventHistory:
             (author, author_seq),
         )
         return self._open(rows)
+
+    async def head(self, author: NodeID) -> KnownHead:
+        """The author's last event that is here, in its newest epoch; number 0 when there is none."""
+        rows = await self._store.query(
+            "SELECT author_epoch, author_seq, hash FROM events WHERE author = (SELECT id FROM names WHERE text = ?)"
+            " ORDER BY author_seq DESC, author_epoch DESC LIMIT 1",
+            (author,),
+        )
+        return KnownHead(rows[0][0], rows[0][1], cid_text(rows[0][2])) if rows else KnownHead()
 
     async def hash_at(self, seq: int) -> CID | None:
         """Which event arrived as number `seq`."""

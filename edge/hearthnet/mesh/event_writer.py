@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from msgspec import Struct
 
+    from hearthnet.mesh.admission import Admission
     from hearthnet.mesh.event_batch import EventBatch
-    from hearthnet.mesh.verification import Admission, Verifier
+    from hearthnet.mesh.verification import Verifier
     from hearthnet.ports import Clock
     from hearthnet.wire.identity import KeyPair
 
@@ -127,7 +128,8 @@ class Sealing:
         for data in submission.data:
             lamport += 1
             draft = draft_event(
-                self._key.node_id, data, community_id=batch.community, event_id=self._ulids.new(), lamport=lamport,
+                self._key.node_id, admission.follow(data, self._key.node_id),
+                community_id=batch.community, event_id=self._ulids.new(), lamport=lamport,
                 now=now, after=head, author_epoch=batch.author_epoch, expires_at=submission.expires_at,
             )  # fmt: skip
             admission.check(draft)

@@ -17,17 +17,19 @@ from msgspec import Struct
 from hearthnet.base.constants import SNAPSHOT_LAG_LAMPORT
 from hearthnet.base.errors import EventRejected, HearthNetError
 from hearthnet.base.types import NodeID
+from hearthnet.mesh.admission import Admission
 from hearthnet.mesh.event_batch import EventBatch
 from hearthnet.mesh.event_check import check_head
 from hearthnet.mesh.event_history import EventHistory
 from hearthnet.mesh.event_retention import Forgotten, Retention
 from hearthnet.mesh.event_rows import EventRows, LogEnd
 from hearthnet.mesh.event_writer import EventWriter, Sealing, Submission
-from hearthnet.mesh.verification import Admission, Rejection, Unverified, Verifier, reject
+from hearthnet.mesh.members_view import MembersView
+from hearthnet.mesh.verification import Rejection, Unverified, Verifier, reject
 from hearthnet.mesh.view_set import ViewSet
-from hearthnet.mesh.views import MembersView, order_of
+from hearthnet.mesh.views import order_of
 from hearthnet.wire.chain import Duplicate
-from hearthnet.wire.community import CommunityCreated, CommunityPolicy
+from hearthnet.wire.community import CommunityCreated, CommunityPolicy, KnownHead
 from hearthnet.wire.event import Sealed
 from hearthnet.wire.event_types import EVENT_TYPES
 
@@ -157,6 +159,10 @@ class EventLog:
         """Like `append` for many: in this order, all or none."""
         return await self._submit(data, None)
 
+    async def head_of(self, author: NodeID) -> KnownHead:
+        """The last event of an author that is here."""
+        return await self.history.head(author)
+
     async def recover(self, wires: Sequence[bytes]) -> Receipt:
         """After a restore from an older copy: take back what was saved from the damaged file, then a new epoch.
 
@@ -279,7 +285,7 @@ class EventLog:
         return tip is not None and sealed.event.author_seq > tip.author_seq
 
     def _admission(self) -> Admission:
-        return Admission(self._frozen_members, self.community)
+        return Admission(self._frozen_members)
 
     def _publish(self, batch: EventBatch) -> None:
         self._end = batch.end

@@ -14,23 +14,19 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from msgspec import Struct
 
 from hearthnet.base.errors import EventRejected, HearthNetError, Unavailable
-from hearthnet.base.types import CID, NodeID, TrustLevel
-from hearthnet.mesh.views import MembersView, order_of
-from hearthnet.wire.community import CommunityCreated, MemberInvited, MemberJoined, PolicyUpdated
-from hearthnet.wire.event import Draft, Sealed, open_event, verify_event
+from hearthnet.base.types import CID
+from hearthnet.wire.event import Sealed, open_event, verify_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hearthnet.base.types import CommunityID
-    from hearthnet.mesh.views import Order
     from hearthnet.ports import BulkVerifier, EventVerdict
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
 _SLICE_EVENTS: Final = 128
-_MEMBER_KINDS: Final = frozenset(MembersView.kinds)
 _OTHER_COMMUNITY: Final = "the event belongs to another community"
 
 
@@ -129,85 +125,6 @@ def _verify(sealed: Sealed) -> Sealed | Rejection:
     except HearthNetError as error:
         return reject(sealed, error)
     return sealed
-
-
-class Admission:
-    """Judges events in order against the members that their causal past makes.
-
-    `check` and `count` are called from one thread; `members` is never changed, a copy is when the first member is
-    counted.
-    """
-
-    def __init__(self, members: MembersView, community: CommunityID) -> None:
-        self._members = members
-        self._own_copy = False
-        self._community = community
-        self._root = NodeID(community)
-        self._since: dict[NodeID, Order | None] = {}
-
-    def branch(self) -> Admission:
-        """The same knowledge, on which events can be tried."""
-        other = Admission(self._members, self._community)
-        other._since = self._since
-        return other
-
-    def check(self, sealed: Sealed | Draft) -> None:
-        """Raise EventRejected unless the author could write this then."""
-        data, author = sealed.data, sealed.event.author
-        if type(data) not in _MEMBER_KINDS:
-            self._check_member(author, sealed)
-            return
-        if isinstance(data, CommunityCreated):
-            self._check_founding(author, data, order_of(sealed))
-            return
-        if isinstance(data, MemberJoined):
-            self._check_invitation(author, data.invite_event_id, order_of(sealed))
-            return
-        self._check_member(author, sealed)
-        if isinstance(data, MemberInvited):
-            self._check_inviter(author, data)
-        elif isinstance(data, PolicyUpdated) and author != self._root:
-            raise EventRejected("only the root key changes the policy")
-
-    def count(self, sealed: Sealed | Draft) -> None:
-        """The event was accepted; a change of members counts from here on."""
-        if type(sealed.data) in _MEMBER_KINDS:
-            if not self._own_copy:
-                self._members, self._own_copy = self._members.copy(), True
-            self._members.apply(sealed)
-            self._since = {}
-
-    def _check_founding(self, author: NodeID, data: CommunityCreated, order: Order) -> None:
-        if author != self._root or data.founder_node_id != author:
-            raise EventRejected("a community is founded by its root key")
-        founder = self._members.member(author)
-        if founder is not None and founder.since != order:
-            raise EventRejected("the community is founded already")
-
-    def _check_invitation(self, author: NodeID, invite_event_id: str, order: Order) -> None:
-        invitation = self._members.invitation(invite_event_id)
-        if invitation is None:
-            raise EventRejected("unknown_author: the invitation is not known here")
-        invitee, invited = invitation
-        if invitee != author or invited >= order:
-            raise EventRejected("the invitation is not for this node, or younger than the joining")
-
-    def _check_member(self, author: NodeID, sealed: Sealed | Draft) -> None:
-        if author not in self._since:
-            found = self._members.member(author)
-            self._since[author] = found.since if found else None
-        since = self._since[author]
-        if since is None:
-            raise EventRejected("unknown_author: not a member of the community")
-        if sealed.event.lamport <= since[0] and order_of(sealed) < since:
-            raise EventRejected("the author was no member yet at this Lamport time")
-
-    def _check_inviter(self, author: NodeID, data: MemberInvited) -> None:
-        trust = self._members.trust(author)
-        if TrustLevel[data.initial_level.upper()] > trust:
-            raise EventRejected("nobody invites above their own level")
-        if trust == TrustLevel.MEMBER and not self._members.policy.default_member_can_invite:
-            raise EventRejected("the policy lets trusted members invite only")
 
 
 def reject(sealed: Sealed, error: HearthNetError) -> Rejection:

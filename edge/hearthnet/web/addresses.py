@@ -11,14 +11,14 @@ from hearthnet.web.door import door_of
 if TYPE_CHECKING:
     from aiohttp import web
 
-_ANY: Final = ("0.0.0.0", "::", "")  # noqa: S104  compared, not bound
+ANY_HOST: Final = ("0.0.0.0", "::", "")  # noqa: S104  compared, not bound
 _ELSEWHERE: Final = ("192.0.2.1", 9)  # a documentation address; a UDP socket "connects" without sending anything
 
 
 def is_local_only(request: web.Request) -> bool:
     """Whether only this machine can open the pages."""
     host = door_of(request).config.ui.host
-    if host in _ANY:
+    if host in ANY_HOST:
         return False
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -28,7 +28,8 @@ from hearthnet.web import (
 
 PAGE_TABLES: Final = (
     ask.routes, ask_stream.routes, library.routes, documents.routes, settings.routes, models_page.routes,
-    storage_page.routes, access.routes, help_pages.routes, join_page.routes, styleguide.routes, static_files.routes, api_page.routes,
+    storage_page.routes, access.routes, help_pages.routes, join_page.routes,
+    styleguide.routes, static_files.routes, api_page.routes,
 )  # fmt: skip
 PROGRAM_TABLES: Final = (
     openai.routes, calls.routes, blobs_api.routes, observe.routes, admin_api.routes, openapi.routes,
