@@ -193,6 +193,7 @@ async def test_what_cannot_be_read_is_refused_listed_and_leaves_the_blob_free(wo
     with pytest.raises(BadRequest):
         await world.ingest_blob(cid)
     assert [(item.state, bool(item.error)) for item in await world.documents("street")] == [("failed", True)]
+    assert {item.name: item.docs for item in await world.list_corpora()}["street"] == 0
     assert await world.blobs.delete(cid)
 
 

@@ -85,14 +85,15 @@ _SUMMARY: Final = (
 
 
 async def summarise_corpora(store: Store) -> list[CorpusSummary]:
-    """All corpora, by name."""
+    """All corpora, by name; documents that could not be read are not counted."""
     rows = await store.query(
         "SELECT p.name, count(d.id), coalesce(sum(d.size_bytes), 0),"
         " (SELECT count(*) FROM library_chunks c JOIN library_docs x ON x.id = c.doc WHERE x.corpus = p.id),"
         " coalesce((SELECT x.language FROM library_docs x WHERE x.corpus = p.id"
         "   GROUP BY x.language ORDER BY count(*) DESC, x.language LIMIT 1), ''),"
         " (SELECT count(*) FROM library_units u WHERE u.corpus = p.id AND u.vector IS NULL)"
-        " FROM library_corpora p LEFT JOIN library_docs d ON d.corpus = p.id GROUP BY p.id ORDER BY p.name"
+        " FROM library_corpora p LEFT JOIN library_docs d ON d.corpus = p.id AND d.state <> 'failed'"
+        " GROUP BY p.id ORDER BY p.name"
     )
     return [
         CorpusSummary(name, docs, chunks, size, language, pending)
