@@ -1,6 +1,7 @@
 """A caller that the other side tries to fool, exhaust or keep waiting."""
 
 import asyncio
+import contextlib
 import secrets
 
 import pytest
@@ -222,12 +223,10 @@ async def test_a_reply_that_trickles_in_costs_the_timeout(line):
     async def answer(request):
         response = web.StreamResponse()
         await response.prepare(request)
-        try:
+        with contextlib.suppress(ConnectionError):  # the caller has hung up
             while not left.is_set():
                 await response.write(b" ")
                 await asyncio.sleep(0.01)
-        except ConnectionError:
-            left.set()
         return response
 
     stranger.answer = answer
@@ -236,6 +235,24 @@ async def test_a_reply_that_trickles_in_costs_the_timeout(line):
     with pytest.raises(errors.CallTimeout):
         await client.request(peer, "/sync/v2/reconcile", b"", timeout_s=0.3)
     left.set()
+
+
+async def test_a_refusal_without_end_is_not_read_to_the_end(line):
+    client, peer, stranger = line
+    sent = []
+
+    async def answer(request):
+        response = web.StreamResponse(status=410, headers={"X-HearthNet-Epoch": "A" * 22})
+        await response.prepare(request)
+        for _ in range(100):
+            await response.write(b"x" * 100_000)
+            sent.append(100_000)
+        return response
+
+    stranger.answer = answer
+    with pytest.raises(errors.BadRequest):
+        await client.call(peer, "rag.query", "1.0", BODY)
+    assert sum(sent) < 10_000_000
 
 
 async def test_a_manifest_of_another_node_is_refused(line):

@@ -165,12 +165,16 @@ async def read_reply(response: aiohttp.ClientResponse) -> bytes:
         if len(whole) <= REQUEST_MAX_BYTES:
             return whole
         raise BadRequest(f"the reply is larger than {REQUEST_MAX_BYTES} bytes")
-    content = bytearray()
-    async for data in response.content.iter_any():
-        content += data
-        if len(content) > REQUEST_MAX_BYTES:
-            response.close()
-            raise BadRequest(f"the reply is larger than {REQUEST_MAX_BYTES} bytes")
+    content, complete = bytearray(), False
+    try:
+        async for data in response.content.iter_any():
+            content += data
+            if len(content) > REQUEST_MAX_BYTES:
+                raise BadRequest(f"the reply is larger than {REQUEST_MAX_BYTES} bytes")
+        complete = True
+    finally:
+        if not complete:
+            response.close()  # broken off, too large or given up: the connection is of no more use
     return bytes(content)
 
 

@@ -176,13 +176,13 @@ class PeerClient:
             response = await self._lines.reach(peer, "POST", path, content, headers)
             if response.headers.get(SESSION_HEADER) != SESSION_LOST:
                 return _Asked(words[1], request_id, seal), response
-            await response.read()
+            await read_reply(response)
             self.sessions.lost(peer.node_id, seal.sealed)
             request_id = self._new_id()
         call = sign(request_id)
         response = await self._lines.reach(peer, "POST", path, content, {**call.headers(), "Content-Type": media})
         if response.status == Expired.status and call.head.epoch != self._lines.epoch_of(peer.node_id):
-            await response.read()
+            await read_reply(response)
             request_id = self._new_id()
             call = sign(request_id)
             response = await self._lines.reach(peer, "POST", path, content, {**call.headers(), "Content-Type": media})
