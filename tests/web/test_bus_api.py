@@ -11,7 +11,7 @@ import pytest
 from msgspec import json
 
 from hearthnet.adapters.clock_fake import FakeClock
-from hearthnet.adapters.peer_lines import url_of
+from hearthnet.adapters.peer_lines import PeerLines, url_of
 from hearthnet.adapters.tls_context import client_context, server_context
 from hearthnet.adapters.transport_tls import PeerClient
 from hearthnet.base import errors
@@ -105,6 +105,16 @@ async def village(tmp_path):
         yield SimpleNamespace(a=first, b=second, members=members, folder=tmp_path)
 
 
+@pytest.fixture
+def by_events(monkeypatch):
+    """Callers without web sockets: streams come as server-sent events."""
+
+    async def no_socket(lines, peer, path):
+        return None
+
+    monkeypatch.setattr(PeerLines, "socket", no_socket)
+
+
 async def send(node, *, content=None, headers=None, key=None, body=ASK, path="/bus/v1/call", **head):
     """One raw request; (status, decoded body, headers). `head` replaces fields of the signed head."""
     key = key or KeyPair(b"a" * 32)
@@ -163,7 +173,7 @@ async def test_a_node_that_was_restarted_is_called_with_its_new_epoch(village):
     await reborn.bus.close()
 
 
-async def test_frames_of_a_stream_arrive_numbered_and_end_with_the_terminal_one(village):
+async def test_frames_of_a_stream_arrive_numbered_and_end_with_the_terminal_one(village, by_events):
     body = {"params": {}, "input": {"query": "hello"}}
     async with aclosing(village.a.client.stream(village.b.peer, "llm.chat", "1.0", body)) as stream:
         frames = [(frame.event, frame.data, frame.seq) async for frame in stream]
@@ -174,7 +184,7 @@ async def test_frames_of_a_stream_arrive_numbered_and_end_with_the_terminal_one(
     ]
 
 
-async def test_a_caller_that_hangs_up_cancels_the_handler_there(village):
+async def test_a_caller_that_hangs_up_cancels_the_handler_there(village, by_events):
     gate = Gate()
     village.b.library.tell = gate.tell
     stream = village.a.client.stream(village.b.peer, "llm.chat", "1.0", ASK)
@@ -187,7 +197,7 @@ async def test_a_caller_that_hangs_up_cancels_the_handler_there(village):
     assert [event.result for event in village.b.traces.recent(1)] == ["cancelled"]
 
 
-async def test_an_error_in_the_middle_of_a_stream_is_its_terminal_frame(village):
+async def test_an_error_in_the_middle_of_a_stream_is_its_terminal_frame(village, by_events):
     async def tell(call, params, request):
         yield Word("one")
         raise errors.EngineDied("the engine ended")
@@ -201,7 +211,7 @@ async def test_an_error_in_the_middle_of_a_stream_is_its_terminal_frame(village)
     ]
 
 
-async def test_a_refused_stream_is_a_plain_error(village):
+async def test_a_refused_stream_is_a_plain_error(village, by_events):
     with pytest.raises(errors.SchemaMismatch):
         await anext(village.a.client.stream(village.b.peer, "llm.chat", "1.0", {"input": {"colour": 1}}))
     with pytest.raises(errors.BadRequest):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import struct
 from collections import defaultdict, deque
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 PORT: Final = 7080
 HISTORY_MAX: Final = 200_000
 _ROLL_MAX: Final = float(1 << 64)
+_ROLLS: Final = struct.Struct(">5Q")
 
 
 class Link(Struct, frozen=True):
@@ -210,9 +212,7 @@ class FakeNetwork:
         if not (link.jitter_s or link.loss or link.duplicate or link.reorder):
             return Fate(delay)
         rolls = blake3(f"{source} {target} {number}".encode(), key=self._key).digest(40)
-        jitter, loss, duplicate, reorder, held = (
-            int.from_bytes(rolls[at : at + 8], "big") / _ROLL_MAX for at in range(0, 40, 8)
-        )
+        jitter, loss, duplicate, reorder, held = (roll / _ROLL_MAX for roll in _ROLLS.unpack(rolls))
         delay += jitter * link.jitter_s
         if reorder < link.reorder:
             delay += held * link.held_s
