@@ -725,3 +725,27 @@ def test_an_own_act_names_at_most_32_and_what_is_needed_first():
     assert first.hash in named
     assert list(named) == sorted(named)
     assert first.hash not in founder.view.frontier()
+
+
+# ---- what people ask ------------------------------------------------------------------------------------------------
+
+
+def test_members_are_called_as_their_inviter_called_them():
+    founder, anna = street("member")
+    assert [founder.view.called(member) for member in founder.view.members()] == ["", "A name"]
+    assert not founder.view.was_removed(anna.node_id)
+    anna.leave()
+    assert anna.view.was_removed(anna.node_id)
+    assert not anna.view.was_removed(KEYS[9].node_id)
+
+
+def test_what_an_act_would_need_is_told_before_it_has_it():
+    founder, anna, _bert, carl = street("trusted", "trusted", "member")
+    act = act_of(anna.seal(anna.follow(MemberRevoked(carl.node_id, "other", anna.head(carl), LATER))))
+    rule = anna.view.requirement(act)
+    assert (rule.need, rule.quorum) == (TrustLevel.TRUSTED, 2)
+    with raises_rejection("2 of level trusted"):
+        anna.view.judge(act)
+    root = act_of(anna.seal(anna.follow(MemberRevoked(founder.node_id, "other", anna.head(founder), LATER))))
+    with raises_rejection("succeeded before"):
+        anna.view.requirement(root)
