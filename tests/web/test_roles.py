@@ -19,6 +19,7 @@ PAGES = [
     "guest  GET  /docs",
     "guest  GET  /help",
     "guest  GET  /help/errors",
+    "guest  GET  /join",
     "guest  GET  /library",
     "guest  GET  /library/card/{card_id}",
     "guest  GET  /library/search",
