@@ -83,3 +83,13 @@ def test_one_changed_byte_never_shows_a_key_that_is_not_there(at, value):
 def test_a_cut_certificate_is_refused(size):
     with pytest.raises(BadRequest):
         node_id_in(DER[:size])
+
+
+def test_what_a_caller_shows_carries_the_node_key_under_the_issuer_of_everybody():
+    shown = x509.load_pem_x509_certificate(make_caller_certificate(KEY))
+    issuer = x509.load_pem_x509_certificate(make_issuer_certificate())
+    shown.verify_directly_issued_by(issuer)
+    assert node_id_in(shown.public_bytes(serialization.Encoding.DER)) == KEY.node_id
+    assert shown.not_valid_after_utc.year == 9999
+    assert issuer.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    assert make_caller_certificate(KEY) == make_caller_certificate(KEY)

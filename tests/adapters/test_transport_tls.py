@@ -6,7 +6,14 @@ import stat
 
 import pytest
 
-from hearthnet.adapters.tls_context import CERTIFICATE_NAME, SECRET_NAME, client_context, server_context
+from hearthnet.adapters.tls_context import (
+    CALLER_NAME,
+    CERTIFICATE_NAME,
+    SECRET_NAME,
+    client_context,
+    prepare_files,
+    server_context,
+)
 from hearthnet.base.errors import BadRequest, KeyFileError
 from hearthnet.wire.certificate import node_id_in
 from hearthnet.wire.identity import KeyPair
@@ -93,3 +100,34 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 def test_only_a_full_node_id_can_be_pinned():
     with pytest.raises(BadRequest):
         client_context("ed25519:ABCD-EFGH-IJKL-MNOP")
+
+
+async def seen_by_server(tmp_path, context):
+    """The NodeID that a server sees of a caller; None when it shows nothing."""
+    seen = asyncio.get_running_loop().create_future()
+
+    async def look(_reader, writer):
+        certificate = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        seen.set_result(node_id_in(certificate) if certificate else None)
+        writer.close()
+
+    server = await asyncio.start_server(look, "127.0.0.1", 0, ssl=server_context(tmp_path / "server", KEY))
+    async with server:
+        await greeting(server.sockets[0].getsockname()[1], context)
+        return await seen
+
+
+async def test_a_caller_shows_who_it_is_when_it_wants(tmp_path):
+    prepare_files(tmp_path / "caller", OTHER)
+    shown = client_context(KEY.node_id, tmp_path / "caller", OTHER)
+    assert await seen_by_server(tmp_path, shown) == OTHER.node_id
+    assert shown.peer_certificate == server_context(tmp_path / "server", KEY).certificate
+    assert await seen_by_server(tmp_path, client_context(KEY.node_id)) is None
+
+
+async def test_nobody_shows_the_certificate_of_another(tmp_path):
+    prepare_files(tmp_path / "caller", OTHER)
+    stolen = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    prepare_files(tmp_path / "thief", KEY)
+    with pytest.raises(ssl.SSLError):
+        stolen.load_cert_chain(tmp_path / "caller" / CALLER_NAME, tmp_path / "thief" / SECRET_NAME)
