@@ -242,6 +242,7 @@ class Node:
         asyncio.get_running_loop().call_later(1.0, self.startup.stopping.set)  # the answer leaves first
 
     def _neighbours(self) -> list[Peer]:
+        """Whom proposals are sent to: nobody, as long as this node does not run `mesh.peers`."""
         return []
 
     def _endpoints(self) -> list[Endpoint]:

@@ -45,7 +45,7 @@ class Startup:
     @property
     def key(self) -> KeyPair:
         """Who this node is; after `open`."""
-        assert self._key is not None, "open first"  # noqa: S101
+        assert self._key is not None, "open first"  # noqa: S101  the order of start
         return self._key
 
     @property

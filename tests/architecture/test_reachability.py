@@ -20,6 +20,7 @@ AWAITED = {
         "mesh/peer_schema",
         "mesh/peers",
         "mesh/remote",
+        "mesh/waiting",
         "wire/announce_pace",
     ),
     "broadcast, once the node composes it": (

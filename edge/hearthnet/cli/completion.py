@@ -67,15 +67,15 @@ def help_text(t: Texts) -> str:
 def _children(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
     found: dict[str, argparse.ArgumentParser] = {}
     for action in parser._actions:  # noqa: SLF001  argparse has no public way
-        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001  told nowhere else
             found.update(action.choices)
     return found
 
 
 def _words(parser: argparse.ArgumentParser) -> set[str]:
-    found = {word for word in parser._option_string_actions if word.startswith("--")}  # noqa: SLF001
-    for action in parser._actions:  # noqa: SLF001
-        if action.choices and not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+    found = {word for word in parser._option_string_actions if word.startswith("--")}  # noqa: SLF001  told nowhere else
+    for action in parser._actions:  # noqa: SLF001  told nowhere else
+        if action.choices and not isinstance(action, argparse._SubParsersAction):  # noqa: SLF001  told nowhere else
             found |= {str(choice) for choice in action.choices}
     for verb, child in _children(parser).items():
         found |= {verb, *_words(child)}

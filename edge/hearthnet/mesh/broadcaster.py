@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from hearthnet.base.errors import DiskFull, HearthNetError, InvalidSignature
 from hearthnet.mesh.gossip_queue import GossipQueue
 from hearthnet.mesh.verification import Rejection
+from hearthnet.mesh.waiting import rest
 from hearthnet.ports import Address, Peer
 from hearthnet.wire.broadcast import Broadcast, Verify
 from hearthnet.wire.event import open_event
@@ -198,9 +199,4 @@ class Broadcaster:
         now, due_at = self._clock.monotonic(), self._trees.due_at()
         rest_s = _BEAT_S if due_at is None else min(_BEAT_S, max(0.01, due_at - now))
         self._woken.clear()
-        waiting = [asyncio.ensure_future(self._clock.sleep(rest_s)), asyncio.ensure_future(self._woken.wait())]
-        try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in waiting:
-                task.cancel()
+        await rest(self._clock, rest_s, self._woken)

@@ -19,6 +19,7 @@ from hearthnet.base.types import NodeID, TrustLevel
 from hearthnet.mesh import chat_store as states
 from hearthnet.mesh.chat_seal import Sealer
 from hearthnet.mesh.chat_store import ChatStore, NewMessage, add_message
+from hearthnet.mesh.waiting import rest
 from hearthnet.wire.chat import (
     Attachment,
     MessageDelivered,
@@ -124,12 +125,7 @@ class ChatService:
                 await self.catch_up()
             except DiskFull as error:
                 log.warning("messages wait for room on the disk: %s", error.detail)
-            waiting = [asyncio.ensure_future(self._clock.sleep(_RETRY_S)), asyncio.ensure_future(self._woken.wait())]
-            try:
-                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for task in waiting:
-                    task.cancel()
+            await rest(self._clock, _RETRY_S, self._woken)
 
     async def catch_up(self) -> None:
         """Everything that has arrived since the last time; then send what waits."""

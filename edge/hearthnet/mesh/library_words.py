@@ -19,7 +19,7 @@ _STOP_EN: Final = frozenset(
     """a about after all also am an and any are as at be been but by can could did do does for from get got had has
     have he her him his how i if in into is it its just me my no not now of off on or our out she should so some than
     that the their them then there they this to too up us was we were what when where which while who why will with
-    would you your im its dont doesnt cant wont whats r u""".split()  # noqa: SIM905
+    would you your im its dont doesnt cant wont whats r u""".split()  # noqa: SIM905  a list of words
 )
 _STOP_DE: Final = frozenset(
     """aber alle als am an auch auf aus bei beim bin bis bitte da damit dann das dass dem den der des die dir doch du

@@ -18,6 +18,7 @@ from hearthnet.base.errors import DiskFull, HearthNetError, InvalidSignature, Re
 from hearthnet.base.log import sanitise
 from hearthnet.base.types import TrustLevel
 from hearthnet.mesh.peer_record import PeerRecord, Target
+from hearthnet.mesh.waiting import rest
 from hearthnet.ports import Peer
 
 if TYPE_CHECKING:
@@ -152,12 +153,7 @@ class PeerRegistry:
 
     async def _rest(self) -> None:
         self._woken.clear()
-        waiting = [asyncio.ensure_future(self._clock.sleep(_TICK_S)), asyncio.ensure_future(self._woken.wait())]
-        try:
-            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in waiting:
-                task.cancel()
+        await rest(self._clock, _TICK_S, self._woken)
 
     async def _ask(self, target: Target) -> None:
         """Fetch a node's manifest and take the consequences."""

@@ -24,7 +24,7 @@ WORDS_LEAST: Final = 3  # telling words; with fewer a sentence says yes or no to
 _CLAUSE: Final = re.compile(r"[;:,–—]|\s-\s|\b(?:but|and|or|if|aber|und|oder|wenn|sondern)\b", re.IGNORECASE)
 _NEGATIONS: Final = frozenset(
     """not no never none nobody nothing neither nor cannot without nicht kein keine keinen keinem keiner keines nie
-    niemals niemand nichts weder ohne""".split()  # noqa: SIM905
+    niemals niemand nichts weder ohne""".split()  # noqa: SIM905  a list of words
 )
 _NUMBER: Final = re.compile(r"\d+(?:[.,]\d+)?")
 

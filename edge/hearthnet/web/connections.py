@@ -187,8 +187,8 @@ class _Guest(asyncio.Protocol):
         self._connections = connections
         self._transport: asyncio.BaseTransport | None = None
         self.pause_writing = protocol.pause_writing  # type: ignore[method-assign]  # handed through
-        self.resume_writing = protocol.resume_writing  # type: ignore[method-assign]
-        self.eof_received = protocol.eof_received  # type: ignore[method-assign]
+        self.resume_writing = protocol.resume_writing  # type: ignore[method-assign]  # the protocol takes over
+        self.eof_received = protocol.eof_received  # type: ignore[method-assign]  # the protocol takes over
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport

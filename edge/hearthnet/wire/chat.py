@@ -13,13 +13,12 @@ from msgspec import Meta, Struct
 
 from hearthnet.base.errors import DecryptFailed
 from hearthnet.wire import canonical
-from hearthnet.wire.field import CidField, CountField, NodeIdField, TimeField, UlidField
+from hearthnet.wire.field import CidField, ClientIdField, CountField, NodeIdField, TimeField, UlidField
 
 BODY_MAX_CHARS: Final = 8000
 ATTACHMENTS_MAX: Final = 8
 PREKEYS_MAX: Final = 200
 
-ClientIdField = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:-]+$")]
 _Key = Annotated[
     str, Meta(pattern="^[A-Za-z0-9+/]{43}$", max_length=43)
 ]  # X25519, base64 without padding as Olm has it

@@ -20,3 +20,4 @@ UlidField = Annotated[str, Meta(pattern=ULID_PATTERN, max_length=26)]
 TimeField = Annotated[Timestamp, Meta(pattern=TIMESTAMP_PATTERN, max_length=20)]
 CountField = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 EpochField = Annotated[str, Meta(pattern="^[A-Za-z0-9_-]{22}$", max_length=22)]
+ClientIdField = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:-]+$")]  # of a form or program

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 
-from hearthnet.wire.field import UlidField
+from hearthnet.wire.field import ClientIdField, UlidField
 
 POST_TTL_DEFAULT_S: Final = 604_800
 POST_TTL_MAX_S: Final = 2_592_000
@@ -16,7 +16,6 @@ TAGS_MAX: Final = 10
 
 Category: TypeAlias = Literal["offer", "request", "info", "emergency"]
 ClosingReason: TypeAlias = Literal["fulfilled", "withdrawn", "user_request", "stale", "moderated"]
-ClientIdField = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._:-]+$")]
 TitleField = Annotated[str, Meta(min_length=1, max_length=TITLE_MAX_CHARS, pattern=r"\S")]
 BodyField = Annotated[str, Meta(max_length=BODY_MAX_CHARS)]
 TagsField = Annotated[
